@@ -1,0 +1,87 @@
+"""The only place for device, dtype, threads and the environment that ``torchrun`` sets."""
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from superscope.core.errors import InputError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: when the name is no device, or names one that this machine does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); use auto or cpu") from error
+    return device
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Run the block with ``count`` threads in torch and in Numba (None: leave them), and put the old counts back."""
+    if count is None:
+        yield
+        return
+    import numba
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(count)
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """This process among those that ``torchrun`` started."""
+
+    rank: int
+    """0 for the process that writes files."""
+    world_size: int
+    """How many processes there are; 1 without ``torchrun``."""
+    local_rank: int
+    """The device index on this machine."""
+
+
+def distribution() -> Distribution:
+    """Read the environment that ``torchrun`` sets; a process alone is rank 0 of 1."""
+    rank, size, local = (int(os.environ.get(name, default)) for name, default in
+                         (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+    return Distribution(rank, size, local)
+
+
+def environment() -> dict[str, object]:
+    """Describe the machine and the libraries, for ``environment.json``."""
+    return {
+        "command": sys.argv,
+        "superscope": _version("superscope"),
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "numba", "safetensors")},
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,174 @@
+"""Second moments as a mergeable state: the one thing that every spectrum measure is computed from.
+
+The state is the count, the sum and the Gram matrix of the rows, shifted by the first rows' mean so that a large common
+offset costs no digits (Chan, Golub & LeVeque 1983). It is float64, takes O(width²) memory whatever the number of rows,
+and two states merge into the state of all rows, so it streams, shards and reduces.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from superscope.core.errors import InputError
+
+WIDE = 256
+"""From this width on, float32 rows are multiplied in float32, a block of rows at a time, and summed in float64."""
+BLOCK = 256
+"""Rows in one float32 product: few enough for its rounding to stay near 2⁻²⁴ of the units' scale."""
+SINGLE = 2.0**-24
+"""That rounding."""
+
+
+class Moments:
+    """Count, mean and covariance of rows that arrive in batches.
+
+    A row with a NaN or an infinity is kept out of everything: ``nonfinite`` counts such values, ``left_out`` such rows.
+    Products are taken in float64, except for float32 (or half) rows at least ``WIDE`` units wide, where the matrix
+    product is the cost: there blocks of ``BLOCK`` rows are multiplied in float32 and summed in float64, which leaves each
+    covariance within about 2⁻²⁴ of the units' scale. ``exact=True`` takes every product in float64.
+
+    >>> rows = torch.tensor([[1., 2.], [3., 4.], [5., 12.]])
+    >>> whole = Moments(2).update(rows)
+    >>> parts = Moments(2).update(rows[:1]).merge(Moments(2).update(rows[1:]))
+    >>> whole.mean.tolist(), bool(torch.allclose(whole.covariance(), parts.covariance()))
+    ([3.0, 6.0], True)
+    """
+
+    def __init__(self, width: int, *, exact: bool = False, device: torch.device | str = "cpu") -> None:
+        if width < 1:
+            raise InputError(f"Moments: width must be at least 1, got {width}")
+        self.width = width
+        self.exact = exact
+        self.count = 0
+        self.nonfinite = 0
+        self.left_out = 0
+        self._rounding = torch.finfo(torch.float64).eps  # of a Gram entry, relative to the units' scale
+        self._shift: Tensor | None = None
+        self._sum = torch.zeros(width, dtype=torch.float64, device=device)
+        self._gram = torch.zeros(width, width, dtype=torch.float64, device=device)
+
+    @classmethod
+    def from_sums(cls, count: int, shift: Tensor, total: Tensor, gram: Tensor, rounding: float) -> "Moments":
+        """Make the state of ``count`` rows x from Σ(x − shift) and Σ(x − shift)(x − shift)ᵀ, all float64.
+
+        ``rounding`` is the error of a Gram entry relative to the units' scale.
+        """
+        state = cls(len(shift), device=shift.device)
+        state.count, state._shift, state._sum, state._gram, state._rounding = count, shift, total, gram, rounding
+        return state
+
+    def update(self, batch: Tensor, *, unit_axis: int = -1) -> "Moments":
+        """Add the rows of ``batch`` and return the state itself.
+
+        Args:
+            batch: activations of any floating type with ``width`` units along ``unit_axis``; every other axis is a row
+                axis. ``[row, unit]`` as it is; conv maps ``[sample, channel, height, width]`` with ``unit_axis=1``, which
+                makes a row of every position.
+            unit_axis: the axis of the units.
+
+        Raises:
+            InputError: when the axis has not ``width`` units, or the batch is not of a floating type.
+        """
+        if not batch.is_floating_point() or batch.ndim == 0 or batch.shape[unit_axis] != self.width:
+            raise InputError(
+                f"Moments: expected a floating batch with {self.width} units on axis {unit_axis}, "
+                f"got {batch.dtype} of shape {tuple(batch.shape)}"
+            )
+        rows = batch.detach().movedim(unit_axis, -1).reshape(-1, self.width)
+        if not torch.isfinite(rows.sum()):  # a sum may also overflow, so look at the values before dropping any
+            finite = torch.isfinite(rows)
+            keep = finite.all(-1)
+            self.nonfinite += int((~finite).sum())
+            self.left_out += int((~keep).sum())
+            rows = rows[keep]
+        if len(rows):
+            self._add(rows)
+        return self
+
+    def _add(self, rows: Tensor) -> None:
+        if self._shift is None:
+            self._shift = rows[:1024].double().mean(0).float().double()  # float32 rows subtract the very same number
+        total, gram, rounding = shifted_sums(rows, self._shift, exact=self.exact)
+        self._sum += total
+        self._gram += gram
+        self._rounding = max(self._rounding, rounding)
+        self.count += len(rows)
+
+    def _reshift(self, shift: Tensor) -> None:
+        if self._shift is not None and not torch.equal(shift, self._shift):
+            delta = self._shift - shift
+            cross = torch.outer(self._sum, delta)
+            self._gram = self._gram + cross + cross.T + self.count * torch.outer(delta, delta)
+            self._sum = self._sum + self.count * delta
+        self._shift = shift
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Add the rows that ``other`` has seen and return this state itself.
+
+        Raises:
+            InputError: when the widths differ.
+        """
+        if other.width != self.width:
+            raise InputError(f"Moments: cannot merge widths {self.width} and {other.width}; they must be equal")
+        self.nonfinite += other.nonfinite
+        self.left_out += other.left_out
+        if other._shift is None:
+            return self
+        moved = Moments.from_sums(other.count, other._shift, other._sum, other._gram, other._rounding)
+        self._rounding = max(self._rounding, other._rounding)
+        if self._shift is None:
+            self._shift = other._shift
+        moved._reshift(self._shift)
+        self.count += other.count
+        self._sum = self._sum + moved._sum
+        self._gram = self._gram + moved._gram
+        return self
+
+    @property
+    def mean(self) -> Float[Tensor, " width"]:
+        """The mean of each unit; NaN before the first row."""
+        if self._shift is None:
+            return torch.full_like(self._sum, torch.nan)
+        return self._shift + self._sum / self.count
+
+    def scatter(self, *, centred: bool = True) -> Float[Tensor, "width width"]:
+        """Return Σ(x − μ)(x − μ)ᵀ, or Σ x xᵀ where not centred."""
+        if self._shift is None:
+            return self._gram.clone()
+        origin = self.mean if centred else torch.zeros_like(self._sum)
+        state = Moments.from_sums(self.count, self._shift, self._sum, self._gram, self._rounding)
+        state._reshift(origin)
+        return state._gram.clone() if state._gram is self._gram else state._gram
+
+    def covariance(self, correction: int = 1) -> Float[Tensor, "width width"]:
+        """Return the covariance Σ(x − μ)(x − μ)ᵀ / (count − correction); NaN for too few rows. As ``torch.cov``."""
+        return self.scatter() / (self.count - correction if self.count > correction else torch.nan)
+
+    def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
+        """Return the singular values of the [row, unit] matrix, falling, its column means removed where ``centred``.
+
+        They are the square roots of the Gram matrix's eigenvalues. What lies below the rounding of that matrix (the
+        spectral norm 2 √width of its error, per unit of the largest diagonal entry) is no longer the data's and reads as
+        zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones. There are always ``width``
+        values; fewer rows leave zeros at the end.
+        """
+        scatter = self.scatter(centred=centred)
+        eigenvalues = torch.linalg.eigvalsh(scatter).flip(0)
+        floor = scatter.diagonal().amax() * 2 * self.width**0.5 * self._rounding
+        return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
+
+
+def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:
+    """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding, for finite rows [row, unit].
+
+    ``shift`` is float64 and holds numbers that float32 has.
+    """
+    double = exact or rows.dtype == torch.float64 or rows.shape[1] < WIDE
+    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
+    total = torch.zeros_like(shift)
+    near = shift if double else shift.float()
+    for block in rows.split(16 * BLOCK if double else BLOCK):
+        shifted = block.to(near.dtype) - near
+        gram += shifted.T @ shifted
+        total += shifted.sum(0, dtype=torch.float64)
+    return total, gram, torch.finfo(torch.float64).eps if double else SINGLE

@@ -1,0 +1,232 @@
+"""Everything that the survey says of a layer, from one pass over its activations.
+
+Samples are dealt to a fixed number of groups. Each group's state merges with the others' into the state of all samples, and
+leaving out one group at a time gives a standard error for every measure (the delete-a-group jackknife, Kott 2001), which
+takes whole samples as the independent draws: positions of one image are not.
+"""
+
+import functools
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from superscope.core.errors import InputError
+from superscope.measures.moments import SINGLE, Moments, shifted_sums
+from superscope.measures.similarity import CosineState
+from superscope.measures.sparsity import kurtosis
+from superscope.measures.spectrum import RANKS, rank_ratio
+
+GROUPS = 8
+WIDEST_GROUPED = 512
+"""Wider layers keep one group, and have no standard errors: eight Gram matrices each would outgrow the model."""
+FUSED_WIDTH = 128
+"""Up to this many channels a block of a conv map stays in the second-level cache (measured: docs/benchmarks.md)."""
+FUSED_POSITIONS = 16
+_POOLED_ROWS = 512
+_KEPT_VALUES = 65_536
+
+
+class LayerStatistics:
+    """The streaming state of one layer: O(width²) memory whatever the number of samples.
+
+    >>> state = LayerStatistics(3)
+    >>> state.update(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
+    >>> state.rows, state.measures()["energy_rank"], sorted(state.standard_errors()) == sorted(state.measures())
+    (100, 3.0, True)
+    """
+
+    def __init__(self, width: int, *, device: torch.device | str = "cpu") -> None:
+        self.width = width
+        self.groups = GROUPS if width <= WIDEST_GROUPED else 1
+        padded = -(-width // 4) * 4
+        self.samples = 0
+        self._batches = 0
+        self._rounding = torch.finfo(torch.float64).eps
+        self._shift: Tensor | None = None
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+            return torch.zeros(self.groups, *shape, dtype=dtype, device=device)
+
+        self._gram, self._sum = zeros(padded, padded), zeros(width)
+        self._active, self._counts = zeros(width, dtype=torch.int64), zeros(4, dtype=torch.int64)
+        self._kurtosis = zeros(1)
+        self._cosines = [CosineState(width) for _ in range(self.groups)]
+        self._pooled: list[list[Tensor]] = [[] for _ in range(self.groups)]
+        self._values: list[Tensor] = []
+        self._every = 1
+
+    def update(self, batch: Tensor, *, unit_axis: int = -1, fused: bool | None = None) -> None:
+        """Add a batch of activations.
+
+        Args:
+            batch: ``[sample, ..., unit, ...]`` with the units on ``unit_axis``; every other axis but the first counts
+                positions of a sample.
+            unit_axis: the axis of the units.
+            fused: take the fused kernel or the plain reference; None chooses.
+
+        Raises:
+            InputError: when the axis has not ``width`` units.
+        """
+        maps = batch.detach()
+        maps = maps[:, None] if maps.ndim == 1 else maps.movedim(unit_axis, 1)
+        if maps.shape[1] != self.width:
+            raise InputError(f"expected {self.width} units on axis {unit_axis}, got a batch of shape {tuple(batch.shape)}")
+        if maps.numel() == 0:
+            return
+        maps = maps.reshape(len(maps), self.width, -1)
+        if self._shift is None:
+            self._shift = _first_mean(maps)
+        if self._batches % self._every == 0:
+            self._keep_values(maps)
+        if fused is None:
+            fused = self.width <= FUSED_WIDTH and maps.shape[2] >= FUSED_POSITIONS
+            fused = fused and maps.device.type == "cpu" and maps.dtype == torch.float32
+        first = self._batches % self.groups
+        pooled = self._update_fused(maps, first) if fused else self.update_reference(maps, first)
+        for share in range(self.groups):
+            part = pooled[_share(share, self.groups, len(maps))]
+            if len(part):
+                self._pooled[(share + first) % self.groups].append(part)
+        self.samples += len(maps)
+        self._batches += 1
+        if sum(len(part) for part in self._pooled[0]) >= _POOLED_ROWS // self.groups:
+            self._flush()
+
+    def _update_fused(self, maps: Tensor, first: int) -> Tensor:
+        from superscope.measures.fused import accumulate_maps
+
+        assert self._shift is not None
+        pooled = torch.empty(len(maps), self.width, dtype=torch.float64)
+        whole, shift, rows = maps.contiguous().numpy(), self._shift.float().numpy(), pooled.numpy()
+        state = [part.numpy() for part in (self._gram, self._sum, self._active, self._counts, self._kurtosis)]
+
+        def add(share: int) -> None:
+            part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
+            accumulate_maps(whole[part], shift, *(array[g] for array in state), rows[part])
+
+        list(_workers().map(add, range(self.groups)))
+        self._rounding = SINGLE
+        return pooled
+
+    def update_reference(self, maps: Tensor, first: int) -> Tensor:
+        """Add maps [sample, channel, position] in plain PyTorch, on any device, and return their pooled rows.
+
+        The samples' shares go to the groups round from ``first``.
+        """
+        assert self._shift is not None
+        pooled = torch.empty(len(maps), self.width, dtype=torch.float64, device=maps.device)
+        for share in range(self.groups):
+            part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
+            rows = maps[part].movedim(1, -1).reshape(-1, self.width)
+            if len(rows) == 0:
+                continue
+            finite = torch.isfinite(rows)
+            keep = finite.all(-1)
+            by_sample = torch.where(keep[:, None], rows, 0).view(-1, maps.shape[2], self.width)
+            kept_by_sample = keep.view(-1, maps.shape[2]).sum(1)
+            pooled[part] = by_sample.sum(1, dtype=torch.float64) / kept_by_sample[:, None]
+            self._counts[g, 2] += (~finite).sum()
+            if not bool(keep.all()):
+                rows = rows[keep]
+            total, gram, rounding = shifted_sums(rows, self._shift)
+            peaks = kurtosis(rows)
+            self._rounding = max(self._rounding, rounding)
+            self._gram[g, : self.width, : self.width] += gram
+            self._sum[g] += total
+            self._active[g] += (rows > 0).sum(0)
+            self._kurtosis[g, 0] += peaks.nansum(dtype=torch.float64)
+            self._counts[g] += torch.stack([keep.sum(), (~keep).sum(), self._counts.new_zeros(()), (~peaks.isnan()).sum()])
+        return pooled
+
+    @property
+    def rows(self) -> int:
+        """How many rows (samples times positions) the measures rest on."""
+        return int(self._counts[:, 0].sum())
+
+    @property
+    def nonfinite(self) -> int:
+        """How many values were NaN or infinite; their rows are kept out."""
+        return int(self._counts[:, 2].sum())
+
+    @property
+    def dead(self) -> int:
+        """How many units were above zero on no row."""
+        return int((self._active.sum(0) == 0).sum())
+
+    def moments(self, groups: Iterable[int] | None = None) -> Moments:
+        """Return the second moments of the rows of ``groups`` (None: all of them)."""
+        chosen = list(range(self.groups)) if groups is None else list(groups)
+        shift = torch.zeros_like(self._sum[0]) if self._shift is None else self._shift
+        lower = self._gram[chosen].sum(0)[: self.width, : self.width].tril()
+        gram = lower + lower.tril(-1).T
+        return Moments.from_sums(int(self._counts[chosen, 0].sum()), shift, self._sum[chosen].sum(0), gram, self._rounding)
+
+    def values(self) -> Tensor:
+        """Return an even sample of single activations, at most 131,072, non-finite ones included."""
+        return torch.cat(self._values) if self._values else torch.empty(0)
+
+    def measures(self, groups: Iterable[int] | None = None) -> dict[str, float]:
+        """Return every measure by name; NaN where it does not exist (no rows, no spread)."""
+        self._flush()
+        chosen = list(range(self.groups)) if groups is None else list(groups)
+        rows, peaks = int(self._counts[chosen, 0].sum()), int(self._counts[chosen, 3].sum())
+        found: dict[str, float] = {}
+        spectrum = self.moments(chosen).singular_values() if rows else torch.full((self.width,), torch.nan)
+        for name, rank in RANKS.items():
+            value = float(rank(spectrum)) if rows else math.nan
+            found |= {name: value, f"{name}_ratio": value / self.width}
+        cosine = CosineState(self.width)
+        for g in chosen:
+            cosine.merge(self._cosines[g])
+        pairs = cosine.result()
+        frequency = self._active[chosen].sum(0) / rows if rows else torch.full((self.width,), torch.nan)
+        return found | {
+            "cosine_mean": pairs.mean,
+            "cosine_std": pairs.std,
+            "dead_fraction": float((frequency == 0).double().mean()) if rows else math.nan,
+            "activation_frequency": float(frequency.mean()),
+            "kurtosis": float(self._kurtosis[chosen].sum()) / peaks if peaks else math.nan,
+        }
+
+    def standard_errors(self) -> dict[str, float]:
+        """Return the jackknife standard error of every measure: √((G−1)/G · Σ_g (θ₋g − θ̄)²).
+
+        NaN for all of them where a group is empty (fewer samples than groups) or the layer has one group.
+        """
+        every = range(self.groups)
+        if self.groups == 1 or bool((self._counts[:, 0] == 0).any()):
+            return dict.fromkeys(self.measures(), math.nan)
+        without = [self.measures(g for g in every if g != left_out) for left_out in every]
+        table = torch.tensor([list(found.values()) for found in without], dtype=torch.float64)
+        errors = ((self.groups - 1) * table.var(0, correction=0)).sqrt()
+        return dict(zip(without[0], errors.tolist(), strict=True))
+
+    def _flush(self) -> None:
+        for cosine, parts in zip(self._cosines, self._pooled, strict=True):
+            if parts:
+                cosine.update(torch.cat(parts))
+                parts.clear()
+
+    def _keep_values(self, maps: Tensor) -> None:
+        flat = maps.reshape(-1)
+        self._values.append(flat[:: max(1, len(flat) // 4096)].float().cpu())
+        if sum(map(len, self._values)) > 2 * _KEPT_VALUES:  # keep every other batch from here on
+            self._values, self._every = self._values[::2], 2 * self._every
+
+
+@functools.cache
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(torch.get_num_threads(), "superscope-statistics")
+
+
+def _share(share: int, groups: int, samples: int) -> slice:
+    return slice(share * samples // groups, (share + 1) * samples // groups)
+
+
+def _first_mean(maps: Tensor) -> Tensor:
+    """Return the mean of the finite values of each channel, as float64 numbers that float32 has."""
+    mean = torch.where(torch.isfinite(maps), maps, 0).double().mean((0, 2)).float()
+    return torch.where(torch.isfinite(mean), mean, 0).double()
