@@ -1,11 +1,14 @@
 """One pass over a conv map while it lies in the cache: Gram, sums, activity and kurtosis together.
 
-The plain reference is :meth:`superscope.measures.statistics.LayerStatistics.update_reference`; a property test holds the two
-together. A block is ``BLOCK`` positions of one sample with all their channels: it is shifted into a small buffer, looked at
-for non-finite values, and multiplied there in float32; blocks are summed in float64. The loops over positions are the inner
-ones, written on row views so that LLVM turns them into vector instructions. The interpreter lock is released, so groups run
-beside each other in plain threads, and the result does not depend on how many there are.
+The plain reference is :meth:`superscope.measures.statistics.LayerStatistics.update_reference`; a property
+test holds the two together. A block is ``BLOCK`` positions of one sample with all their channels: it is
+shifted into a small buffer, looked at for non-finite values, and multiplied there in float32; blocks are
+summed in float64. The loops over positions are the inner ones, written on row views so that LLVM turns them
+into vector instructions. The interpreter lock is released, so groups run beside each other in plain threads,
+and the result does not depend on how many there are.
 """
+
+from typing import no_type_check
 
 import numba
 import numpy as np
@@ -17,6 +20,7 @@ _FAST = {"nsz", "contract", "reassoc", "arcp"}
 
 
 @numba.njit(fastmath=_FAST, cache=True)
+@no_type_check
 def _dot_4_by_2(x0, x1, x2, x3, y0, y1, gram, c, d):
     """Add the products of four rows with two to ``gram``: eight sums in registers for six loads."""
     s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = np.float32(0)
@@ -41,8 +45,10 @@ def _dot_4_by_2(x0, x1, x2, x3, y0, y1, gram, c, d):
 
 
 @numba.njit(fastmath=_FAST, cache=True)
+@no_type_check
 def _load(row, shift, mean, out):
-    """Copy ``row`` − shift to ``out``, add it to the positions' ``mean``; return how many are active, and the sum."""
+    """Copy ``row`` − shift to ``out``, add it to the positions' ``mean``; return how many are active, and the
+    sum."""
     active, total = np.int32(0), np.float32(0)
     for p in range(len(row)):
         value = row[p]
@@ -55,6 +61,7 @@ def _load(row, shift, mean, out):
 
 
 @numba.njit(fastmath=_FAST, cache=True)
+@no_type_check
 def _central_powers(row, shift, mean, second, fourth):
     for p in range(len(mean)):
         square = row[p] + (shift - mean[p])
@@ -64,8 +71,10 @@ def _central_powers(row, shift, mean, second, fourth):
 
 
 @numba.njit(fastmath=_FAST, cache=True)
+@no_type_check
 def _load_block(block, shift, mean, buffer, active, total):
-    """Fill the buffer with ``block`` − shift, zero beyond it; return a sum that is finite only if every value is."""
+    """Fill the buffer with ``block`` − shift, zero beyond it; return a sum that is finite only if every value
+    is."""
     mean[:] = 0
     if block.shape[1] < BLOCK:
         buffer[:] = 0
@@ -77,8 +86,10 @@ def _load_block(block, shift, mean, buffer, active, total):
 
 
 @numba.njit(cache=True)
+@no_type_check
 def _finite_positions(maps, start, stop, keep):
-    """List in ``keep`` the positions whose channels are all finite; return how many, and the non-finite values."""
+    """List in ``keep`` the positions whose channels are all finite; return how many, and the non-finite
+    values."""
     kept, bad = 0, 0
     for p in range(start, stop):
         here = 0
@@ -93,6 +104,7 @@ def _finite_positions(maps, start, stop, keep):
 
 
 @numba.njit(fastmath=_FAST, cache=True, nogil=True)
+@no_type_check
 def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
     """Add the conv maps of some samples to the state of a group, in place.
 
@@ -102,14 +114,19 @@ def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
         gram: float64 [C, C] with C the channels rounded up to 4; only entries with row ≥ column are whole.
         total: float64 [channel], Σ(x − shift).
         active: int64 [channel], how often x > 0.
-        counts: int64 [4]: positions kept, positions left out, non-finite values, positions of which the kurtosis across
-            channels exists.
+        counts: int64 [4]: positions kept, positions left out, non-finite values, positions of which the
+            kurtosis across channels exists.
         kurtosis: float64 [1], the sum of that kurtosis.
-        pooled: float64 [sample, channel], filled with the mean over the sample's kept positions (NaN without any).
+        pooled: float64 [sample, channel], filled with the mean over the sample's kept positions (NaN without
+            any).
     """
     samples, channels, positions = maps.shape
     buffer = np.zeros((len(gram), BLOCK), np.float32)
-    mean, second, fourth = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    mean, second, fourth = (
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.float32),
+        np.empty(BLOCK, np.float32),
+    )
     block_active, block_total = np.empty(channels, np.int64), np.empty(channels, np.float64)
     keep = np.empty(BLOCK, np.int64)
     finite = np.empty((channels, BLOCK), np.float32)
@@ -118,7 +135,9 @@ def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
         pooled[n] = 0
         for start in range(0, positions, BLOCK):
             width = min(BLOCK, positions - start)
-            check = _load_block(maps[n, :, start : start + width], shift, mean, buffer, block_active, block_total)
+            check = _load_block(
+                maps[n, :, start : start + width], shift, mean, buffer, block_active, block_total
+            )
             if not np.isfinite(check):
                 kept, bad = _finite_positions(maps[n], start, start + width, keep)
                 counts[1] += width - kept
@@ -145,6 +164,16 @@ def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
                     counts[3] += 1
             for c in range(0, len(buffer), 4):
                 for d in range(0, c + 4, 2):
-                    _dot_4_by_2(buffer[c], buffer[c + 1], buffer[c + 2], buffer[c + 3], buffer[d], buffer[d + 1], gram, c, d)
+                    _dot_4_by_2(
+                        buffer[c],
+                        buffer[c + 1],
+                        buffer[c + 2],
+                        buffer[c + 3],
+                        buffer[d],
+                        buffer[d + 1],
+                        gram,
+                        c,
+                        d,
+                    )
         for c in range(channels):
             pooled[n, c] = pooled[n, c] / sample_kept + shift[c] if sample_kept else np.nan

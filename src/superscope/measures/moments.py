@@ -1,8 +1,9 @@
 """Second moments as a mergeable state: the one thing that every spectrum measure is computed from.
 
-The state is the count, the sum and the Gram matrix of the rows, shifted by the first rows' mean so that a large common
-offset costs no digits (Chan, Golub & LeVeque 1983). It is float64, takes O(width²) memory whatever the number of rows,
-and two states merge into the state of all rows, so it streams, shards and reduces.
+The state is the count, the sum and the Gram matrix of the rows, shifted by the first rows' mean so that a
+large common offset costs no digits (Chan, Golub & LeVeque 1983). It is float64, takes O(width²) memory
+whatever the number of rows, and two states merge into the state of all rows, so it streams, shards and
+reduces.
 """
 
 import torch
@@ -12,20 +13,23 @@ from torch import Tensor
 from superscope.core.errors import InputError
 
 WIDE = 256
-"""From this width on, float32 rows are multiplied in float32, a block of rows at a time, and summed in float64."""
+"""From this width on, float32 rows are multiplied in float32, a block of rows at a time, and summed in
+float64."""
 BLOCK = 256
-"""Rows in one float32 product: few enough for its rounding to stay near 2⁻²⁴ of the units' scale."""
+"""Rows in one float32 product: few enough for the rounding to stay near ``SINGLE``."""
 SINGLE = 2.0**-24
-"""That rounding."""
+"""Root mean square error of a covariance from float32 products, relative to the largest variance (measured:
+below it)."""
 
 
 class Moments:
     """Count, mean and covariance of rows that arrive in batches.
 
-    A row with a NaN or an infinity is kept out of everything: ``nonfinite`` counts such values, ``left_out`` such rows.
-    Products are taken in float64, except for float32 (or half) rows at least ``WIDE`` units wide, where the matrix
-    product is the cost: there blocks of ``BLOCK`` rows are multiplied in float32 and summed in float64, which leaves each
-    covariance within about 2⁻²⁴ of the units' scale. ``exact=True`` takes every product in float64.
+    A row with a NaN or an infinity is kept out of everything: ``nonfinite`` counts such values, ``left_out``
+    such rows. Products are taken in float64, except for float32 (or half) rows at least ``WIDE`` units wide,
+    where the matrix product is the cost: there blocks of ``BLOCK`` rows are multiplied in float32 and summed
+    in float64, which leaves the covariances within about 2⁻²⁴ of the largest variance. ``exact=True`` takes
+    every product in float64.
 
     >>> rows = torch.tensor([[1., 2.], [3., 4.], [5., 12.]])
     >>> whole = Moments(2).update(rows)
@@ -54,16 +58,22 @@ class Moments:
         ``rounding`` is the error of a Gram entry relative to the units' scale.
         """
         state = cls(len(shift), device=shift.device)
-        state.count, state._shift, state._sum, state._gram, state._rounding = count, shift, total, gram, rounding
+        state.count, state._shift, state._sum, state._gram, state._rounding = (
+            count,
+            shift,
+            total,
+            gram,
+            rounding,
+        )
         return state
 
     def update(self, batch: Tensor, *, unit_axis: int = -1) -> "Moments":
         """Add the rows of ``batch`` and return the state itself.
 
         Args:
-            batch: activations of any floating type with ``width`` units along ``unit_axis``; every other axis is a row
-                axis. ``[row, unit]`` as it is; conv maps ``[sample, channel, height, width]`` with ``unit_axis=1``, which
-                makes a row of every position.
+            batch: activations of any floating type with ``width`` units along ``unit_axis``; every other axis
+                is a row axis. ``[row, unit]`` as it is; conv maps ``[sample, channel, height, width]`` with
+                ``unit_axis=1``, which makes a row of every position.
             unit_axis: the axis of the units.
 
         Raises:
@@ -75,7 +85,9 @@ class Moments:
                 f"got {batch.dtype} of shape {tuple(batch.shape)}"
             )
         rows = batch.detach().movedim(unit_axis, -1).reshape(-1, self.width)
-        if not torch.isfinite(rows.sum()):  # a sum may also overflow, so look at the values before dropping any
+        if not torch.isfinite(
+            rows.sum()
+        ):  # a sum may also overflow, so look at the values before dropping any
             finite = torch.isfinite(rows)
             keep = finite.all(-1)
             self.nonfinite += int((~finite).sum())
@@ -87,7 +99,9 @@ class Moments:
 
     def _add(self, rows: Tensor) -> None:
         if self._shift is None:
-            self._shift = rows[:1024].double().mean(0).float().double()  # float32 rows subtract the very same number
+            self._shift = (
+                rows[:1024].double().mean(0).float().double()
+            )  # float32 rows subtract the very same number
         total, gram, rounding = shifted_sums(rows, self._shift, exact=self.exact)
         self._sum += total
         self._gram += gram
@@ -109,7 +123,9 @@ class Moments:
             InputError: when the widths differ.
         """
         if other.width != self.width:
-            raise InputError(f"Moments: cannot merge widths {self.width} and {other.width}; they must be equal")
+            raise InputError(
+                f"Moments: cannot merge widths {self.width} and {other.width}; they must be equal"
+            )
         self.nonfinite += other.nonfinite
         self.left_out += other.left_out
         if other._shift is None:
@@ -141,16 +157,18 @@ class Moments:
         return state._gram.clone() if state._gram is self._gram else state._gram
 
     def covariance(self, correction: int = 1) -> Float[Tensor, "width width"]:
-        """Return the covariance Σ(x − μ)(x − μ)ᵀ / (count − correction); NaN for too few rows. As ``torch.cov``."""
+        """Return the covariance Σ(x − μ)(x − μ)ᵀ / (count − correction); NaN for too few rows. As
+        ``torch.cov``."""
         return self.scatter() / (self.count - correction if self.count > correction else torch.nan)
 
     def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
         """Return the singular values of the [row, unit] matrix, falling, its column means removed where ``centred``.
 
-        They are the square roots of the Gram matrix's eigenvalues. What lies below the rounding of that matrix (the
-        spectral norm 2 √width of its error, per unit of the largest diagonal entry) is no longer the data's and reads as
-        zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones. There are always ``width``
-        values; fewer rows leave zeros at the end.
+        They are the square roots of the Gram matrix's eigenvalues. What lies below the rounding of that
+        matrix (the spectral norm 2 √width of its error, per unit of the largest diagonal entry) is no longer
+        the data's and reads as
+        zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones. There are always
+        ``width`` values; fewer rows leave zeros at the end.
         """
         scatter = self.scatter(centred=centred)
         eigenvalues = torch.linalg.eigvalsh(scatter).flip(0)

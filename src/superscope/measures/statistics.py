@@ -1,8 +1,8 @@
 """Everything that the survey says of a layer, from one pass over its activations.
 
-Samples are dealt to a fixed number of groups. Each group's state merges with the others' into the state of all samples, and
-leaving out one group at a time gives a standard error for every measure (the delete-a-group jackknife, Kott 2001), which
-takes whole samples as the independent draws: positions of one image are not.
+Samples are dealt to a fixed number of groups. Each group's state merges with the others' into the state of
+all samples, and leaving out one group at a time gives a standard error for every measure (the delete-a-group
+jackknife, Kott 2001), which takes whole samples as the independent draws: positions of one image are not.
 """
 
 import functools
@@ -17,13 +17,15 @@ from superscope.core.errors import InputError
 from superscope.measures.moments import SINGLE, Moments, shifted_sums
 from superscope.measures.similarity import CosineState
 from superscope.measures.sparsity import kurtosis
-from superscope.measures.spectrum import RANKS, rank_ratio
+from superscope.measures.spectrum import RANKS
 
 GROUPS = 8
 WIDEST_GROUPED = 512
-"""Wider layers keep one group, and have no standard errors: eight Gram matrices each would outgrow the model."""
+"""Wider layers keep one group, and have no standard errors: eight Gram matrices each would outgrow the
+model."""
 FUSED_WIDTH = 128
-"""Up to this many channels a block of a conv map stays in the second-level cache (measured: docs/benchmarks.md)."""
+"""Up to this many channels a block of a conv map stays in the second-level cache (measured:
+docs/benchmarks.md)."""
 FUSED_POSITIONS = 16
 _POOLED_ROWS = 512
 _KEPT_VALUES = 65_536
@@ -34,8 +36,8 @@ class LayerStatistics:
 
     >>> state = LayerStatistics(3)
     >>> state.update(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
-    >>> state.rows, state.measures()["energy_rank"], sorted(state.standard_errors()) == sorted(state.measures())
-    (100, 3.0, True)
+    >>> state.rows, state.measures()["energy_rank"], sorted(state.standard_errors()) ==
+    sorted(state.measures()) (100, 3.0, True)
     """
 
     def __init__(self, width: int, *, device: torch.device | str = "cpu") -> None:
@@ -62,8 +64,8 @@ class LayerStatistics:
         """Add a batch of activations.
 
         Args:
-            batch: ``[sample, ..., unit, ...]`` with the units on ``unit_axis``; every other axis but the first counts
-                positions of a sample.
+            batch: ``[sample, ..., unit, ...]`` with the units on ``unit_axis``; every other axis but the
+                first counts positions of a sample.
             unit_axis: the axis of the units.
             fused: take the fused kernel or the plain reference; None chooses.
 
@@ -73,7 +75,9 @@ class LayerStatistics:
         maps = batch.detach()
         maps = maps[:, None] if maps.ndim == 1 else maps.movedim(unit_axis, 1)
         if maps.shape[1] != self.width:
-            raise InputError(f"expected {self.width} units on axis {unit_axis}, got a batch of shape {tuple(batch.shape)}")
+            raise InputError(
+                f"expected {self.width} units on axis {unit_axis}, got a batch of shape {tuple(batch.shape)}"
+            )
         if maps.numel() == 0:
             return
         maps = maps.reshape(len(maps), self.width, -1)
@@ -138,7 +142,9 @@ class LayerStatistics:
             self._sum[g] += total
             self._active[g] += (rows > 0).sum(0)
             self._kurtosis[g, 0] += peaks.nansum(dtype=torch.float64)
-            self._counts[g] += torch.stack([keep.sum(), (~keep).sum(), self._counts.new_zeros(()), (~peaks.isnan()).sum()])
+            self._counts[g] += torch.stack(
+                [keep.sum(), (~keep).sum(), self._counts.new_zeros(()), (~peaks.isnan()).sum()]
+            )
         return pooled
 
     @property
@@ -162,7 +168,9 @@ class LayerStatistics:
         shift = torch.zeros_like(self._sum[0]) if self._shift is None else self._shift
         lower = self._gram[chosen].sum(0)[: self.width, : self.width].tril()
         gram = lower + lower.tril(-1).T
-        return Moments.from_sums(int(self._counts[chosen, 0].sum()), shift, self._sum[chosen].sum(0), gram, self._rounding)
+        return Moments.from_sums(
+            int(self._counts[chosen, 0].sum()), shift, self._sum[chosen].sum(0), gram, self._rounding
+        )
 
     def values(self) -> Tensor:
         """Return an even sample of single activations, at most 131,072, non-finite ones included."""

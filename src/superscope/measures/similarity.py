@@ -1,0 +1,175 @@
+"""Cosine similarity over all pairs of rows: exact mean and spread from one pass, without the matrix of pairs.
+
+With unit rows x̂_i, their mean m and scatter C = Σ_i (x̂_i − m)(x̂_i − m)ᵀ, the n(n−1) cosines between
+different rows have
+
+    mean = 1 − tr C/(n−1)
+    variance = (‖C‖²_F + 2n mᵀCm − (tr C)²/(n−1)) / (n(n−1))
+    standard error of the mean = 2/(n−2) · √(n mᵀCm/(n−1))
+
+This is (‖Σx̂‖² − n)/(n(n−1)), and the same of ‖X̂ᵀX̂‖²_F for the second moment, with the large equal parts
+taken out by hand: x̂_i·x̂_j = ‖m‖² + m·r_i + m·r_j + r_i·r_j for r = x̂ − m, so rows that are nearly parallel
+lose no digits. The standard error is the delete-one jackknife's: leaving out row i moves the mean by its sum
+of cosines, n(‖m‖² + m·r_i) − 1, whose spread over i is n²mᵀCm.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from superscope.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class CosineStatistics:
+    """The cosines between all pairs of different rows."""
+
+    mean: float
+    """In [−1/(n−1), 1]; NaN for fewer than two usable rows."""
+    std: float
+    """Population standard deviation over the pairs, in [0, 1]; NaN for fewer than two usable rows."""
+    count: int
+    """Unordered pairs: n(n−1)/2 for n usable rows."""
+    left_out: int
+    """Rows without a direction: all zero, or with a value that is not finite."""
+    standard_error: float
+    """Of the mean, by the jackknife over rows as independent draws; NaN for fewer than three usable rows."""
+
+
+class CosineState:
+    """The cosines of rows that come in batches: float64, O(width²) memory whatever the number of rows.
+
+    States of two parts of the data merge into the state of the whole. The tensors live on the device of the
+    last batch.
+
+    >>> state = CosineState(2).update(torch.tensor([[1.0, 0.0], [0.0, 2.0]]))
+    >>> state = state.update(torch.tensor([[-3.0, 0.0], [0.0, 0.0]]))
+    >>> state.result().count, state.result().left_out, round(state.result().mean, 6)
+    (3, 1, -0.333333)
+    """
+
+    def __init__(self, width: int) -> None:
+        if width < 1:
+            raise InputError(f"width is {width}, expected the number of units, at least 1")
+        self.count = 0
+        self.left_out = 0
+        self.mean_direction = torch.zeros(width, dtype=torch.float64)
+        self.scatter = torch.zeros(width, width, dtype=torch.float64)
+
+    @property
+    def width(self) -> int:
+        """The number of units in a row."""
+        return len(self.mean_direction)
+
+    @torch.no_grad()
+    def update(self, x: Float[Tensor, "row width"]) -> "CosineState":
+        """Take in the rows of x and return the state itself.
+
+        Raises:
+            InputError: when x is not [row, width] for the width of this state.
+        """
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}, expected [row, {self.width}] as this state was made for"
+            )
+        rows, mean, left_out = _centred_directions(x)
+        return self._add(len(rows), mean, rows.T @ rows, left_out)
+
+    def merge(self, other: "CosineState") -> "CosineState":
+        """Take in the rows that ``other`` has seen and return this state itself.
+
+        Raises:
+            InputError: when the widths differ.
+        """
+        if other.width != self.width:
+            raise InputError(
+                f"a state of width {other.width} cannot merge into one of {self.width}; make them alike"
+            )
+        return self._add(other.count, other.mean_direction, other.scatter, other.left_out)
+
+    def result(self) -> CosineStatistics:
+        """Return the statistics of the rows so far, in O(width²)."""
+        along = self.mean_direction @ self.scatter @ self.mean_direction
+        return _statistics(
+            self.count, self.scatter.trace(), self.scatter.square().sum(), along, self.left_out
+        )
+
+    def _add(self, count: int, mean: Tensor, scatter: Tensor, left_out: int) -> "CosineState":
+        """Add a part by Chan, Golub and LeVeque's update of the mean and the scatter (1983)."""
+        self.left_out += left_out
+        if count == 0:
+            return self
+        total = self.count + count
+        step = mean - self.mean_direction.to(mean.device)
+        self.scatter = (
+            self.scatter.to(mean.device) + scatter + torch.outer(step, step) * (self.count * count / total)
+        )
+        self.mean_direction = mean - step * (self.count / total)
+        self.count = total
+        return self
+
+
+@torch.no_grad()
+def pairwise_cosine(x: Float[Tensor, "row width"]) -> CosineStatistics:
+    """Return the mean and spread of cos(x_i, x_j) over all pairs of different rows.
+
+    In [−1, 1], without unit. Exact, in float64, through the smaller of the row by row and the unit by unit
+    products; the statistics are those of :class:`CosineState` after one batch. The cosine ignores the rows'
+    lengths and is unmoved by a rotation of the space, but not by a shift: activations that are all positive
+    have positive cosines, and centring them gives others.
+
+    Rows that are all zero or not finite have no direction; they are left out and counted. With fewer
+    than two rows left, mean and std are NaN and the count is 0.
+
+    Raises:
+        InputError: when x is not [row, width] with a width of at least 1.
+
+    >>> result = pairwise_cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]]))
+    >>> round(result.mean, 6), round(result.std, 6), result.count
+    (0.333333, 0.471405, 3)
+    """
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise InputError(f"x has shape {tuple(x.shape)}, expected [row, width] with a width of at least 1")
+    rows, mean, left_out = _centred_directions(x)
+    products = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    along = (rows @ mean).square().sum()
+    return _statistics(len(rows), products.trace(), products.square().sum(), along, left_out)
+
+
+def pairwise_cosine_between_units(x: Float[Tensor, "row unit"]) -> CosineStatistics:
+    """Return the mean and spread of the cosine over all pairs of different units.
+
+    ``pairwise_cosine(x.T)``: each unit is the vector of its values on the rows, and one that is zero on every
+    row, or not finite on any, is left out and counted.
+
+    Raises:
+        InputError: when x is not [row, unit] with at least one row.
+
+    >>> pairwise_cosine_between_units(torch.tensor([[1.0, -1.0, 0.0], [2.0, -2.0, 0.0]])).left_out
+    1
+    """
+    return pairwise_cosine(x.T)
+
+
+def _centred_directions(x: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the usable rows at length 1 minus their mean, that mean, and the number of rows left out."""
+    largest = x.abs().amax(1)
+    usable = largest.isfinite() & (largest > 0)
+    rows = x[usable].double()
+    rows /= largest[usable].double()[:, None]  # so that no square overflows or underflows
+    rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    mean = rows.sum(0) / max(len(rows), 1)
+    return rows - mean, mean, len(x) - len(rows)
+
+
+def _statistics(n: int, trace: Tensor, frobenius: Tensor, along: Tensor, left_out: int) -> CosineStatistics:
+    """Return the statistics from n, tr C, ‖C‖²_F and mᵀCm."""
+    tr, along_mean = float(trace), float(along)
+    if n < 2:
+        return CosineStatistics(math.nan, math.nan, 0, left_out, math.nan)
+    variance = (float(frobenius) + 2 * n * along_mean - tr**2 / (n - 1)) / (n * (n - 1))
+    error = 2 / (n - 2) * math.sqrt(max(n * along_mean / (n - 1), 0)) if n > 2 else math.nan
+    return CosineStatistics(1 - tr / (n - 1), math.sqrt(max(variance, 0)), n * (n - 1) // 2, left_out, error)
