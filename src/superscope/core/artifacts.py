@@ -1,7 +1,7 @@
 """The only writer of files: a file is the old one or the new one, never half.
 
-Every write goes to a temporary file in the same folder, is flushed to the disk, and is renamed over its target. What a
-killed process leaves behind is a temporary file, swept the next time the folder is opened.
+Every write goes to a temporary file in the same folder, is flushed to the disk, and is renamed over its
+target. What a killed process leaves behind is a temporary file, swept the next time the folder is opened.
 """
 
 import hashlib
@@ -74,17 +74,24 @@ def write_table(path: Path, table: "pd.DataFrame") -> Path:
 
 
 def write_figure(path: Path, figure: "Figure") -> Path:
-    """Write a Matplotlib figure in the format of the suffix (.svg, .png, .pdf), the same bytes for the same figure."""
+    """Write a Matplotlib figure in the format of the suffix (.svg, .png, .pdf), the same bytes for the same
+    figure."""
     return write_bytes(path, render(figure, path.suffix.removeprefix(".")))
 
 
 def render(figure: "Figure", format_: str = "svg") -> bytes:
-    """Return a Matplotlib figure as the bytes of a file, without a date so that the same figure gives the same bytes."""
+    """Return a Matplotlib figure as the bytes of a file, without a date so that the same figure gives the
+    same bytes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "superscope", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=format_, metadata={"Date": None} if format_ == "svg" else None, transparent=format_ == "svg")
+        figure.savefig(
+            buffer,
+            format=format_,
+            metadata={"Date": None} if format_ == "svg" else None,
+            transparent=format_ == "svg",
+        )
     return buffer.getvalue()
 
 
@@ -107,7 +114,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"cannot read {path}: {error}") from error
     if expected is not None and json.loads(expected) != tensor_hashes(tensors):
-        raise ArtifactError(f"cannot read {path}: a tensor differs from its recorded sha256, so the file is damaged")
+        raise ArtifactError(
+            f"cannot read {path}: a tensor differs from its recorded sha256, so the file is damaged"
+        )
     return tensors
 
 

@@ -1,7 +1,8 @@
 """Configs: frozen dataclasses that are also the command line, checked as a whole before any work.
 
-A field says its range with pydantic's ``Field`` inside ``Annotated`` (``Annotated[int, Field(ge=1)]``); the same
-annotation is what tyro shows and what :func:`checked` and :func:`from_json` enforce. Every fault is reported at once.
+A field says its range with pydantic's ``Field`` inside ``Annotated`` (``Annotated[int, Field(ge=1)]``); the
+same annotation is what tyro shows and what :func:`checked` and :func:`from_json` enforce. Every fault is
+reported at once.
 """
 
 import dataclasses
@@ -42,7 +43,8 @@ def from_json(cls: type[C], text: str | bytes) -> C:
     """Read a config back from JSON.
 
     Raises:
-        ConfigError: when the text is no JSON, a field is unknown, missing or of the wrong kind; all faults at once.
+        ConfigError: when the text is no JSON, a field is unknown, missing or of the wrong kind; all faults at
+            once.
     """
     try:
         fields = json.loads(text)
@@ -67,4 +69,8 @@ def _sentence(fault: Any) -> str:
     where = ".".join(str(part) for part in fault["loc"]) or "the whole"
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{where} is not a field of this config"
-    return f"{where}: {fault['msg'].lower()}, got {fault['input']!r}" if fault["type"] != "missing" else f"{where} is missing"
+    return (
+        f"{where}: {fault['msg'].lower()}, got {fault['input']!r}"
+        if fault["type"] != "missing"
+        else f"{where} is missing"
+    )

@@ -1,7 +1,8 @@
 """The errors that callers are meant to see.
 
-Each message says what came, what was expected and what to do. The command line prints it on one line and leaves with
-``exit_code``; anything that is not a ``SuperscopeError`` is a bug in superscope and keeps its traceback.
+Each message says what came, what was expected and what to do. The command line prints it on one line and
+leaves with ``exit_code``; anything that is not a ``SuperscopeError`` is a bug in superscope and keeps its
+traceback.
 """
 
 from collections.abc import Sequence

@@ -10,4 +10,6 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> "tqdm[T]":
     """Wrap ``items`` in a progress bar, shown when standard error is a terminal."""
-    return tqdm(items, desc=description, total=total, unit=unit, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(
+        items, desc=description, total=total, unit=unit, disable=None, leave=False, dynamic_ncols=True
+    )

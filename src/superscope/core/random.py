@@ -1,7 +1,7 @@
 """Random generators, passed in and never global.
 
-Each use derives its own stream from a seed and a path of names, so that adding a draw in one place changes nothing in
-another.
+Each use derives its own stream from a seed and a path of names, so that adding a draw in one place changes
+nothing in another.
 """
 
 import hashlib

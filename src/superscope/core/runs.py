@@ -1,13 +1,15 @@
 """The run directory: everything that one command found, in files that outlive it.
 
-``config.json``, ``environment.json``, ``metrics.jsonl``, ``tables/*.csv``, ``tensors.safetensors``, ``figures/*.svg``,
-``claims.json`` and, written last, ``report.html``: a run with a report is a finished one. Long work goes through
-:meth:`Run.stage`, whose result is kept in ``stages/`` until the run is finished, so that the same command started again
-after a kill goes on behind the last finished stage and ends with the same bits.
+``config.json``, ``environment.json``, ``metrics.jsonl``, ``tables/*.csv``, ``tensors.safetensors``,
+``figures/*.svg``, ``claims.json`` and, written last, ``report.html``: a run with a report is a finished one.
+Long work goes through :meth:`Run.stage`, whose result is kept in ``stages/`` until the run is finished, so
+that the same command started again after a kill goes on behind the last finished stage and ends with the same
+bits.
 """
 
 import datetime
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,21 +27,27 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-REPORT = "report.html"
+REPORT, CONFIG, LOCK = "report.html", "config.json", ".lock"
 
 
 class Run:
-    """One run directory, held by one process from :func:`open_run` to :meth:`finish`."""
+    """One run directory. It is made, and held for this process, with the first file that is written to it."""
 
-    def __init__(self, path: Path, lock: FileLock, *, resumed: bool) -> None:
+    def __init__(self, path: Path, config: object) -> None:
         self.path = path
-        self.resumed = resumed
-        self._lock = lock
+        self._config = to_json(config)
+        self._lock: FileLock | None = None
         self._metrics: list[Mapping[str, object]] = []
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there are stages to go on from."""
+        return (self.path / "stages").exists()
+
     def stage(self, name: str, work: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Return the tensors of ``work()``, from the disk where an earlier try of this run has finished them."""
-        path = self.path / "stages" / f"{name}.safetensors"
+        """Return the tensors of ``work()``, from the disk where an earlier try of this run has finished
+        them."""
+        path = self._hold() / "stages" / f"{name}.safetensors"
         if not path.exists():
             artifacts.write_tensors(path, work())
         return artifacts.read_tensors(path)
@@ -50,71 +58,97 @@ class Run:
 
     def table(self, name: str, table: "pd.DataFrame") -> None:
         """Write ``tables/NAME.csv``."""
-        artifacts.write_table(self.path / "tables" / f"{name}.csv", table)
+        artifacts.write_table(self._hold() / "tables" / f"{name}.csv", table)
 
     def figure(self, name: str, figure: "Figure") -> None:
         """Write ``figures/NAME.svg``."""
-        artifacts.write_figure(self.path / "figures" / f"{name}.svg", figure)
+        artifacts.write_figure(self._hold() / "figures" / f"{name}.svg", figure)
 
     def tensors(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
         """Write ``tensors.safetensors`` and return the tensors' hashes."""
-        artifacts.write_tensors(self.path / "tensors.safetensors", tensors)
+        artifacts.write_tensors(self._hold() / "tensors.safetensors", tensors)
         return artifacts.tensor_hashes(tensors)
 
     def claims(self, claims: object) -> None:
         """Write ``claims.json``."""
-        artifacts.write_json(self.path / "claims.json", claims)
+        artifacts.write_json(self._hold() / "claims.json", claims)
 
     def finish(self, report: str) -> Path:
         """Write the metrics and, last of all, the report; drop the stages and let the directory go."""
         lines = "".join(json.dumps(fields) + "\n" for fields in self._metrics)
-        artifacts.write_text(self.path / "metrics.jsonl", lines)
+        artifacts.write_text(self._hold() / "metrics.jsonl", lines)
         path = artifacts.write_text(self.path / REPORT, report)
         shutil.rmtree(self.path / "stages", ignore_errors=True)
+        assert self._lock is not None
         self._lock.release()
-        (self.path / ".lock").unlink(missing_ok=True)
+        (self.path / LOCK).unlink(missing_ok=True)
         return path
+
+    def _hold(self) -> Path:
+        if self._lock is not None:
+            return self.path
+        lock = FileLock(self.path / LOCK)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ArtifactError(
+                f"another process is writing to {self.path}; wait for it, or choose another folder with --out"
+            ) from None
+        except OSError as error:
+            raise ArtifactError(
+                f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out"
+            ) from error
+        self._lock = lock
+        artifacts.sweep(self.path)
+        (self.path / REPORT).unlink(missing_ok=True)  # from here on the run is an unfinished one
+        artifacts.write_text(self.path / CONFIG, self._config)
+        artifacts.write_json(self.path / "environment.json", environment())
+        return self.path
 
 
 def open_run(command: str, config: object, out: Path | None = None) -> Run:
-    """Open ``out``, or the unfinished run of this very config under ``runs/COMMAND/``, or a new run there.
+    """Return the run in ``out``, or the unfinished run of this very config under ``runs/COMMAND/``, or a new one there.
+
+    Nothing is written yet.
 
     Raises:
-        ArtifactError: when ``out`` holds a run of another config, another process is writing it, or it cannot be made.
+        ArtifactError: when ``out`` holds a run of another config, or cannot be written to.
     """
-    if out is not None:
-        run = _hold(out, config)
-        if run is None:
-            raise ArtifactError(f"another process is writing to {out}; wait for it or choose another folder with --out")
-        return run
     home = Path("runs") / command
-    name = fingerprint(config)
-    for path in sorted(home.glob(f"*-{name}"), reverse=True):
-        if not (path / REPORT).exists() and (run := _hold(path, config)):
-            return run
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
-    run = _hold(home / f"{stamp}-{name}", config)
-    assert run is not None, "a folder with a fresh stamp is nobody else's"
-    return run
+    if out is None:
+        name = fingerprint(config)
+        unfinished = [
+            path
+            for path in sorted(home.glob(f"*-{name}"))
+            if not (path / REPORT).exists() and (path / CONFIG).exists()
+        ]
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+        out = next((path for path in reversed(unfinished) if not _held(path)), home / f"{stamp}-{name}")
+    _check_place(out, to_json(config))
+    return Run(out, config)
 
 
-def _hold(path: Path, config: object) -> Run | None:
-    text = to_json(config)
+def _check_place(path: Path, config: str) -> None:
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise ArtifactError(
+            f"cannot make the folder {path}: {existing} is a file; choose another folder with --out"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ArtifactError(
+            f"cannot write to {existing}: permission denied; choose another folder with --out"
+        )
+    written = path / CONFIG
+    if written.exists() and written.read_text() != config:
+        raise ArtifactError(
+            f"{path} holds a run of another config; choose another folder with --out, or remove that one"
+        )
+
+
+def _held(path: Path) -> bool:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    except OSError as error:
-        raise ArtifactError(f"cannot make the folder {path}: {error.strerror or error}; choose another with --out") from error
-    artifacts.sweep(path)
-    written = path / "config.json"
-    if written.exists() and written.read_text() != text:
-        lock.release()
-        raise ArtifactError(f"{path} holds a run of another config; choose another folder with --out, or remove this one")
-    resumed = (path / "stages").exists()
-    (path / REPORT).unlink(missing_ok=True)  # from here on the run is an unfinished one
-    artifacts.write_text(written, text)
-    artifacts.write_json(path / "environment.json", environment())
-    return Run(path, lock, resumed=resumed)
+        with FileLock(path / LOCK, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True

@@ -25,13 +25,16 @@ def resolve_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); use auto or cpu") from error
+        raise InputError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); use auto or cpu"
+        ) from error
     return device
 
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run the block with ``count`` threads in torch and in Numba (None: leave them), and put the old counts back."""
+    """Run the block with ``count`` threads in torch and in Numba (None: leave them), and put the old counts
+    back."""
     if count is None:
         yield
         return
@@ -61,8 +64,10 @@ class Distribution:
 
 def distribution() -> Distribution:
     """Read the environment that ``torchrun`` sets; a process alone is rank 0 of 1."""
-    rank, size, local = (int(os.environ.get(name, default)) for name, default in
-                         (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+    rank, size, local = (
+        int(os.environ.get(name, default))
+        for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    )
     return Distribution(rank, size, local)
 
 
@@ -72,7 +77,10 @@ def environment() -> dict[str, object]:
         "command": sys.argv,
         "superscope": _version("superscope"),
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "numba", "safetensors")},
+        "libraries": {
+            name: _version(name)
+            for name in ("torch", "numpy", "scipy", "scikit-learn", "numba", "safetensors")
+        },
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
