@@ -1,0 +1,16 @@
+"""Figures: Matplotlib for print and pages, Plotly (``explore_*``) where people look around.
+
+They take tensors, arrays and tables, never models, and return the figure; nothing is shown or written.
+"""
+
+from superscope.plots.explore import explore_ranks as explore_ranks
+from superscope.plots.explore import explore_spectra as explore_spectra
+from superscope.plots.geometry import plot_dimensionality as plot_dimensionality
+from superscope.plots.geometry import plot_features as plot_features
+from superscope.plots.geometry import plot_gram as plot_gram
+from superscope.plots.geometry import plot_norms as plot_norms
+from superscope.plots.history import plot_history as plot_history
+from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
+from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
+from superscope.plots.layers import plot_spectra as plot_spectra
+from superscope.plots.svg import inline_svg as inline_svg

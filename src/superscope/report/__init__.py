@@ -1,0 +1,12 @@
+"""Reports: sections of text, pictures and tables as one HTML file that needs no network."""
+
+from superscope.report.page import Block as Block
+from superscope.report.page import ClaimsTable as ClaimsTable
+from superscope.report.page import DataTable as DataTable
+from superscope.report.page import Facts as Facts
+from superscope.report.page import Interactive as Interactive
+from superscope.report.page import Page as Page
+from superscope.report.page import Picture as Picture
+from superscope.report.page import Prose as Prose
+from superscope.report.page import Section as Section
+from superscope.report.render import render as render
