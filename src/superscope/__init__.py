@@ -1,1 +1,56 @@
-"""superscope."""
+"""superscope: an instrument for superposition, the way a neural network stores more features than it has dimensions.
+
+    import superscope as ss
+
+    survey = ss.measure(model, loader, layers="layer*.conv*")   # a table, a figure, a report
+    W = ss.toy.train(ss.toy.ToyConfig(n_features=20, n_hidden=5), density=[1.0, 0.1, 0.01]).W
+    D = ss.measures.feature_dimensionality(W)
+
+Folders and names are loaded when they are first asked for, so that ``import superscope`` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from superscope import activations as activations
+    from superscope import data as data
+    from superscope import measures as measures
+    from superscope import models as models
+    from superscope import plots as plots
+    from superscope import recipes as recipes
+    from superscope import report as report
+    from superscope import survey as survey
+    from superscope import toy as toy
+    from superscope import training as training
+    from superscope.core.errors import SuperscopeError as SuperscopeError
+    from superscope.survey import Survey as Survey
+    from superscope.survey import measure as measure
+
+_FOLDERS = (
+    "activations",
+    "data",
+    "measures",
+    "models",
+    "plots",
+    "recipes",
+    "report",
+    "survey",
+    "toy",
+    "training",
+)
+_NAMES = {"SuperscopeError": "core.errors", "Survey": "survey", "measure": "survey"}
+
+__all__ = [*_FOLDERS, *_NAMES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name in _FOLDERS:
+        return importlib.import_module(f"superscope.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"superscope.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'superscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

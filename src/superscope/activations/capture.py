@@ -19,13 +19,15 @@ class Captured(dict[str, Tensor]):
 
 
 @contextlib.contextmanager
-def capture(model: nn.Module, pattern: str | Sequence[str] = "*", *, sink: Sink | None = None) -> Iterator[Captured]:
+def capture(
+    model: nn.Module, pattern: str | Sequence[str] = "*", *, sink: Sink | None = None
+) -> Iterator[Captured]:
     """Record what the layers that match ``pattern`` put out while the block runs.
 
-    Without a ``sink`` a copy of the output of each layer's last call is kept under its name. With one, every call's output is given
-    to ``sink(name, module, output)`` instead and nothing is kept, so that memory does not grow. Of a tuple or mapping
-    the first floating tensor counts; a layer that puts out none is not recorded. The hooks come off when the block
-    ends, however it ends.
+    Without a ``sink`` a copy of the output of each layer's last call is kept under its name. With one, every
+    call's output is given to ``sink(name, module, output)`` instead and nothing is kept, so that memory does
+    not grow. Of a tuple or mapping the first floating tensor counts; a layer that puts out none is not
+    recorded. The hooks come off when the block ends, however it ends.
 
     Raises:
         LayerError: when no layer matches.

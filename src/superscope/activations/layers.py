@@ -9,11 +9,27 @@ from torch import Tensor, nn
 from superscope.core.errors import LayerError, ModelError
 
 # They hand on what another module made: a row of their own would be that module's row again.
-_REPEATS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-            nn.AlphaDropout, nn.Flatten)
-_CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
-                   nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
-                   nn.modules.pooling._AdaptiveMaxPoolNd)  # noqa: SLF001
+_REPEATS = (
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.Flatten,
+)
+_CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+)  # noqa: SLF001
 _UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.MultiheadAttention)
 WHOLE_MODEL = "(model)"
 
@@ -21,9 +37,10 @@ WHOLE_MODEL = "(model)"
 def select_layers(model: nn.Module, pattern: str | Sequence[str] = "*") -> dict[str, nn.Module]:
     """Return the modules of ``model`` whose full name matches ``pattern``, in the model's order.
 
-    A pattern is a shell glob over names as ``named_modules`` gives them (``*`` also spans dots), several separated by commas
-    or given as a sequence. Modules that only hand on another's output (containers, ``Identity``, dropout, ``Flatten``) are passed
-    over unless named without a wildcard. A model without submodules is its own layer, called ``(model)``.
+    A pattern is a shell glob over names as ``named_modules`` gives them (``*`` also spans dots), several
+    separated by commas or given as a sequence. Modules that only hand on another's output (containers,
+    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard. A model without
+    submodules is its own layer, called ``(model)``.
 
     Raises:
         LayerError: when a pattern matches nothing; it suggests the nearest names.
@@ -32,8 +49,11 @@ def select_layers(model: nn.Module, pattern: str | Sequence[str] = "*") -> dict[
     modules = {name: module for name, module in model.named_modules() if name} or {WHOLE_MODEL: model}
     chosen: set[str] = set()
     for glob in (part.strip() for part in patterns):
-        matches = {name for name, module in modules.items()
-                   if name == glob or (fnmatch.fnmatchcase(name, glob) and not isinstance(module, _REPEATS))}
+        matches = {
+            name
+            for name, module in modules.items()
+            if name == glob or (fnmatch.fnmatchcase(name, glob) and not isinstance(module, _REPEATS))
+        }
         if not matches:
             raise LayerError(f"no layer matches {glob!r}; {_suggestion(glob, list(modules))}")
         chosen |= matches
@@ -44,24 +64,30 @@ def _suggestion(glob: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(glob, names, n=3, cutoff=0.5)
     if not near:
         plain = glob.strip("*?").casefold()
-        near = [name for name in names if plain and plain in name.casefold()][:3] or difflib.get_close_matches(plain, names, n=1, cutoff=0)
+        near = [name for name in names if plain and plain in name.casefold()][
+            :3
+        ] or difflib.get_close_matches(plain, names, n=1, cutoff=0)
     few = ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
     return (f"did you mean {' or '.join(near)}? " if near else "") + f"The model's layers are {few}"
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """Return the activations in what a module returned: itself, or the first floating tensor of a tuple, list or mapping."""
+    """Return the activations in what a module returned: itself, or the first floating tensor of a tuple, list
+    or mapping."""
     if isinstance(output, Tensor):
         return output if output.is_floating_point() and output.ndim > 0 else None
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    parts = (
+        output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    )
     return next((found for part in parts if (found := first_tensor(part)) is not None), None)
 
 
 def unit_axis(module: nn.Module, output: Tensor) -> int:
     """Return the axis of ``output`` that counts its units.
 
-    Channels (axis 1) for convolution, batch and group norm and pooling, the last axis for linear, embedding, layer norm and
-    attention; for any other module, axis 1 of four or five axes (a map of channels) and the last of fewer.
+    Channels (axis 1) for convolution, batch and group norm and pooling, the last axis for linear, embedding,
+    layer norm and attention; for any other module, axis 1 of four or five axes (a map of channels) and the
+    last of fewer.
     """
     if output.ndim <= 2 or isinstance(module, _UNITS_LAST):
         return -1
@@ -75,4 +101,6 @@ def check_callable_layers(layers: Mapping[str, nn.Module], called: set[str]) -> 
         ModelError: naming them.
     """
     if layers and not called:
-        raise ModelError(f"the forward pass called none of the layers {', '.join(list(layers)[:5])}; choose others with --layers")
+        raise ModelError(
+            f"the forward pass called none of the layers {', '.join(list(layers)[:5])}; choose others with --layers"
+        )

@@ -1,0 +1,26 @@
+"""``make bench``, or ``python -m benchmarks NAME ...`` for some of them; ``--quick`` shrinks each."""
+
+import platform
+import sys
+
+import torch
+
+from benchmarks import energy_rank, survey, toy_training
+
+BENCHMARKS = {"survey": survey.main, "energy-rank": energy_rank.main, "toy-training": toy_training.main}
+
+
+def main(arguments: list[str]) -> int:
+    quick = "--quick" in arguments
+    names = [name for name in arguments if name != "--quick"] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        print(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}")
+    for name in names:
+        print(f"\n## {name}\n", flush=True)
+        BENCHMARKS[name](quick)
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,7 @@
+"""``python -m superscope``: the command line."""
+
+import sys
+
+from superscope.cli import main
+
+sys.exit(main())

@@ -1,0 +1,158 @@
+"""``superscope``: the command line, one tree whose leaves are the configs themselves."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import version
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Suppress, subcommand
+
+from superscope.core import SuperscopeError
+from superscope.recipes import RECIPES, TourConfig, Verdict, run_recipe, run_tour
+from superscope.survey import MeasureConfig, run_measure
+
+C = TypeVar("C")
+Preset = Literal["smoke", "quick", "paper"]
+
+
+@dataclass(frozen=True)
+class ListRecipes:
+    """List the published results that can be run again, with their claims."""
+
+
+@dataclass(frozen=True)
+class RunRecipe(Generic[C]):
+    """A recipe with its config; the fields of the config are flags of their own."""
+
+    recipe: Suppress[str]
+    config: OmitArgPrefixes[C]
+    preset: Preset = "quick"
+    """Where the other flags start from: smoke (seconds), quick (minutes on two cores), paper (the published
+    size)."""
+    out: Path | None = None
+    """The run directory to write; runs/RECIPE/STAMP-HASH by default. An unfinished run of the same config is
+    resumed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(given)
+    except SuperscopeError as error:
+        print(f"superscope: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(
+            "superscope: interrupted; the same command goes on behind the last stage that was finished",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as leaving:  # tyro's, for --help and for arguments it cannot read
+        return leaving.code if isinstance(leaving.code, int) else 2
+
+
+def _main(given: list[str]) -> int:
+    if given == ["--version"]:
+        print(f"superscope {version('superscope')}")
+        return 0
+    chosen = tyro.cli(
+        _tree(_preset(given)),
+        prog="superscope",
+        args=given or ["--help"],
+        config=(OmitSubcommandPrefixes,),
+        description="An instrument for superposition: how a network stores more features than it has dimensions.",
+    )
+    if isinstance(chosen, ListRecipes):
+        return _list_recipes()
+    if isinstance(chosen, MeasureConfig):
+        return _measure(chosen)
+    path, verdicts = (
+        run_tour(chosen)
+        if isinstance(chosen, TourConfig)
+        else run_recipe(chosen.recipe, chosen.config, chosen.out)
+    )
+    return _tell(path, verdicts)
+
+
+def _tree(preset: Preset) -> Any:
+    """Return the type that tyro makes the command line of; ``preset`` fills the defaults of the recipes'
+    flags."""
+    recipes = [
+        Annotated[
+            RunRecipe[recipe.config],
+            subcommand(
+                name, default=RunRecipe(name, recipe.presets[preset], preset), description=recipe.title
+            ),
+        ]
+        for name, recipe in RECIPES.items()
+    ]
+    return (
+        Annotated[TourConfig, subcommand("tour")]
+        | Annotated[MeasureConfig, subcommand("measure")]
+        | Annotated[ListRecipes, subcommand("recipes")]
+        | Annotated[
+            reduce(or_, recipes),
+            subcommand("run", description="Run a published result again and judge its claims."),
+        ]
+    )
+
+
+def _preset(given: Sequence[str]) -> Preset:
+    """Find the preset in the arguments, since it decides what the other flags default to; tyro refuses
+    unknown ones."""
+    for flag, value in zip(given, [*given[1:], ""], strict=True):
+        name = value if flag == "--preset" else flag.removeprefix("--preset=")
+        for preset in get_args(Preset):
+            if name == preset and flag.startswith("--preset"):
+                return preset
+    return "quick"
+
+
+def _measure(config: MeasureConfig) -> int:
+    survey, report = run_measure(config)
+    print(survey.summary())
+    print()
+    for row in survey.rows:
+        for warning in row.warnings:
+            print(f"note: {row.name}: {warning}")
+    for name, reason in survey.left_out.items():
+        print(f"left out: {name}: {reason}")
+    print(", ".join(f"{name} {value}" for name, value in survey.facts().items()))
+    print("A number in brackets is a standard error; the full table and every measure are in the report.")
+    print(f"report: {report}")
+    return 0
+
+
+def _list_recipes() -> int:
+    for name, recipe in RECIPES.items():
+        print(f"{name}: {recipe.title}\n    {recipe.source}")
+        for claim in recipe.claims:
+            print(f"    {claim.id}: {claim.statement}")
+    print("\nsuperscope run RECIPE [--preset smoke|quick|paper] runs one.")
+    return 0
+
+
+def _tell(path: Path, verdicts: Sequence[Verdict]) -> int:
+    sign = {"reproduced": "+", "not reproduced": "-", "not run": "?"}
+    for row in verdicts:
+        measured = "" if row.measured is None else f" measured {row.measured:.4g}"
+        interval = "" if row.low is None else f" [{row.low:.4g}, {row.high:.4g}]"
+        print(
+            f"{sign[row.verdict]} {row.id}: {row.verdict}; published {row.published}{measured}{interval}, {row.seeds} seeds"
+        )
+    counts = {kind: sum(row.verdict == kind for row in verdicts) for kind in sign}
+    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    print(f"report: {path / 'report.html'}")
+    return 0

@@ -1,0 +1,28 @@
+"""The list of recipes, and how to run one by its name."""
+
+from pathlib import Path
+
+from superscope.core import InputError
+from superscope.recipes.claims import Verdict
+from superscope.recipes.recipe import Recipe, execute
+from superscope.recipes.toy_demonstration import TOY_DEMONSTRATION
+from superscope.recipes.toy_face import TOY_FACE
+from superscope.recipes.toy_pentagon import TOY_PENTAGON
+
+RECIPES: dict[str, Recipe] = {
+    "toy-face": TOY_FACE,
+    "toy-pentagon": TOY_PENTAGON,
+    "toy-demonstration": TOY_DEMONSTRATION,
+}
+
+
+def run_recipe(name: str, config: object, out: Path | None = None) -> tuple[Path, list[Verdict]]:
+    """Run the recipe called ``name``; see :func:`superscope.recipes.recipe.execute`.
+
+    Raises:
+        InputError: when there is no such recipe, or the config is not one of its own or has faults.
+        ArtifactError: when the run directory cannot be used.
+    """
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {name!r}; choose from {', '.join(RECIPES)}")
+    return execute(RECIPES[name], config, out)

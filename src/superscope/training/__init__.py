@@ -1,0 +1,6 @@
+"""Training on the spot: the embedded classifier, and models by name wherever they come from."""
+
+from superscope.training.classifier import accuracy as accuracy
+from superscope.training.classifier import train_classifier as train_classifier
+from superscope.training.subjects import digits_mlp as digits_mlp
+from superscope.training.subjects import load_model as load_model

@@ -1,0 +1,35 @@
+"""The networks to look at, by name: the embedded one is trained here, the others are loaded."""
+
+from pathlib import Path
+
+from torch import nn
+
+import superscope.data as data
+import superscope.models as models
+from superscope.core.random import generator
+from superscope.core.runtime import threads
+from superscope.training.classifier import train_classifier
+
+
+def digits_mlp(seed: int = 0) -> models.DigitsMLP:
+    """Train the embedded digits classifier on scikit-learn's 1,437 training digits: seconds, about 96 % on
+    the test split."""
+    samples = data.load_data("digits:train")
+    assert isinstance(samples, data.Samples)
+    inputs, labels = samples.take(range(len(samples)))
+    assert labels is not None
+    model = models.DigitsMLP(generator(seed, "digits-mlp", "init"))
+    with threads(1):  # so small a product is slower on two
+        train_classifier(model, inputs, labels, lr=3e-3, seed=seed)
+    return model
+
+
+def load_model(spec: str, weights: Path | None = None, *, seed: int = 0) -> nn.Module:
+    """Return the network that ``spec`` names, in eval mode: ``digits-mlp``, trained on the spot, or ``FILE.py:FUNCTION``.
+
+    Raises:
+        ModelError: as :func:`superscope.models.load_model` does.
+    """
+    if spec == "digits-mlp" and weights is None:
+        return digits_mlp(seed)
+    return models.load_model(spec, weights)
