@@ -9,14 +9,14 @@ from functools import reduce
 from importlib.metadata import version
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Suppress, subcommand
+from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress, subcommand
 
-from superscope.core import SuperscopeError
-from superscope.recipes import RECIPES, TourConfig, Verdict, run_recipe, run_tour
-from superscope.survey import MeasureConfig, run_measure
+if TYPE_CHECKING:
+    from superscope.recipes import Verdict
+    from superscope.survey import MeasureConfig
 
 C = TypeVar("C")
 Preset = Literal["smoke", "quick", "paper"]
@@ -46,9 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _main(given)
-    except SuperscopeError as error:
-        print(f"superscope: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print(
             "superscope: interrupted; the same command goes on behind the last stage that was finished",
@@ -67,12 +64,26 @@ def _main(given: list[str]) -> int:
     if given == ["--version"]:
         print(f"superscope {version('superscope')}")
         return 0
+    # What is imported here and below brings torch with it: seconds, in which Ctrl-C has to end well already.
+    from superscope.core.errors import SuperscopeError
+
+    try:
+        return _run(given)
+    except SuperscopeError as error:
+        print(f"superscope: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(given: list[str]) -> int:
+    from superscope.recipes import TourConfig, run_recipe, run_tour
+    from superscope.survey import MeasureConfig
+
     chosen = tyro.cli(
         _tree(_preset(given)),
         prog="superscope",
         args=given or ["--help"],
-        config=(OmitSubcommandPrefixes,),
-        description="An instrument for superposition: how a network stores more features than it has dimensions.",
+        config=(OmitSubcommandPrefixes, DisallowNone),
+        description="An instrument for superposition: how a network stores more features than dimensions.",
     )
     if isinstance(chosen, ListRecipes):
         return _list_recipes()
@@ -87,8 +98,10 @@ def _main(given: list[str]) -> int:
 
 
 def _tree(preset: Preset) -> Any:
-    """Return the type that tyro makes the command line of; ``preset`` fills the defaults of the recipes'
-    flags."""
+    """Return the type that is the command line; ``preset`` fills the defaults of the recipes' flags."""
+    from superscope.recipes import RECIPES, TourConfig
+    from superscope.survey import MeasureConfig
+
     recipes = [
         Annotated[
             RunRecipe[recipe.config],
@@ -98,20 +111,20 @@ def _tree(preset: Preset) -> Any:
         ]
         for name, recipe in RECIPES.items()
     ]
-    return (
-        Annotated[TourConfig, subcommand("tour")]
-        | Annotated[MeasureConfig, subcommand("measure")]
-        | Annotated[ListRecipes, subcommand("recipes")]
-        | Annotated[
+    leaves = [
+        Annotated[TourConfig, subcommand("tour")],
+        Annotated[MeasureConfig, subcommand("measure")],
+        Annotated[ListRecipes, subcommand("recipes")],
+        Annotated[
             reduce(or_, recipes),
             subcommand("run", description="Run a published result again and judge its claims."),
-        ]
-    )
+        ],
+    ]
+    return reduce(or_, leaves)
 
 
 def _preset(given: Sequence[str]) -> Preset:
-    """Find the preset in the arguments, since it decides what the other flags default to; tyro refuses
-    unknown ones."""
+    """Find the preset, since it decides what the other flags default to; tyro refuses unknown ones."""
     for flag, value in zip(given, [*given[1:], ""], strict=True):
         name = value if flag == "--preset" else flag.removeprefix("--preset=")
         for preset in get_args(Preset):
@@ -120,7 +133,9 @@ def _preset(given: Sequence[str]) -> Preset:
     return "quick"
 
 
-def _measure(config: MeasureConfig) -> int:
+def _measure(config: "MeasureConfig") -> int:
+    from superscope.survey import run_measure
+
     survey, report = run_measure(config)
     print(survey.summary())
     print()
@@ -136,6 +151,8 @@ def _measure(config: MeasureConfig) -> int:
 
 
 def _list_recipes() -> int:
+    from superscope.recipes import RECIPES
+
     for name, recipe in RECIPES.items():
         print(f"{name}: {recipe.title}\n    {recipe.source}")
         for claim in recipe.claims:
@@ -144,14 +161,15 @@ def _list_recipes() -> int:
     return 0
 
 
-def _tell(path: Path, verdicts: Sequence[Verdict]) -> int:
+def _tell(path: Path, verdicts: "Sequence[Verdict]") -> int:
     sign = {"reproduced": "+", "not reproduced": "-", "not run": "?"}
     for row in verdicts:
-        measured = "" if row.measured is None else f" measured {row.measured:.4g}"
-        interval = "" if row.low is None else f" [{row.low:.4g}, {row.high:.4g}]"
-        print(
-            f"{sign[row.verdict]} {row.id}: {row.verdict}; published {row.published}{measured}{interval}, {row.seeds} seeds"
-        )
+        shown = "{:.0%}" if row.tolerance is None else "{:.4g}"
+        measured = "" if row.measured is None else f", measured {shown.format(row.measured)}"
+        if row.low is not None and row.high is not None:
+            measured += f" [{shown.format(row.low)}, {shown.format(row.high)}]"
+        head = f"{sign[row.verdict]} {row.id}: {row.verdict}: published {row.published}"
+        print(f"{head}{measured} over {row.seeds} seeds")
     counts = {kind: sum(row.verdict == kind for row in verdicts) for kind in sign}
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     print(f"report: {path / 'report.html'}")

@@ -1,5 +1,7 @@
 """Moments: streaming equals batch, merged equals whole, and what is not finite is kept out."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def test_any_split_and_any_merge_give_the_batch(
 ) -> None:
     rows = rows_of(seed, 80, width, dtype)
     bounds = [0, *sorted(cuts), 80]
-    parts = [rows[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [rows[a:b] for a, b in itertools.pairwise(bounds)]
     streamed, merged = Moments(width), Moments(width)
     for part in parts:
         streamed.update(part)

@@ -1,5 +1,6 @@
-"""LayerStatistics: the fused kernel equals the reference, streaming equals batch, and the jackknife is honest."""
+"""LayerStatistics: the fused kernel equals the reference, streaming equals batch, the jackknife is honest."""
 
+import itertools
 import math
 
 import numpy as np
@@ -31,8 +32,13 @@ def assert_alike(one: dict[str, float], other: dict[str, float], rel: float) -> 
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 10**6), channels=st.integers(1, 21), positions=st.sampled_from([1, 3, 64, 255, 256, 257, 600]),
-       cuts=st.lists(st.integers(0, 20), max_size=3), spoil=st.lists(st.integers(0, 10**6), max_size=4))  # fmt: skip
+@given(
+    seed=st.integers(0, 10**6),
+    channels=st.integers(1, 21),
+    positions=st.sampled_from([1, 3, 64, 255, 256, 257, 600]),
+    cuts=st.lists(st.integers(0, 20), max_size=3),
+    spoil=st.lists(st.integers(0, 10**6), max_size=4),
+)
 def test_the_fused_kernel_equals_the_reference(
     seed: int, channels: int, positions: int, cuts: list[int], spoil: list[int]
 ) -> None:
@@ -41,7 +47,7 @@ def test_the_fused_kernel_equals_the_reference(
         maps.view(-1)[place % maps.numel()] = [torch.nan, torch.inf, -torch.inf][place % 3]
     fused, plain = LayerStatistics(channels), LayerStatistics(channels)
     bounds = [0, *sorted(cuts), 20]
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in itertools.pairwise(bounds):
         fused.update(maps[a:b], unit_axis=1, fused=True)
         plain.update(maps[a:b], unit_axis=1, fused=False)
     assert (fused.rows, fused.nonfinite, fused.samples, fused.dead) == (
@@ -143,6 +149,7 @@ def test_kept_values_are_bounded_and_even() -> None:
     kept = state.values()
     assert len(kept) <= 2 * 65_536 + 8192
     assert float(kept.mean()) == pytest.approx(99.5, abs=8)
+    assert sum(part.untyped_storage().nbytes() for part in state._values) == 4 * len(kept)  # no map is held on to
 
 
 def test_the_wrong_width_is_refused() -> None:

@@ -70,9 +70,10 @@ def test_dimensionality_is_on_a_log_axis_with_the_fractions():
     assert {text.get_text() for text in ax.texts} == {"1", "3/4", "2/3", "1/2", "2/5", "3/8", "0"}
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, float("nan"), float("inf"), 1e-30])
-@pytest.mark.parametrize("features", [1, 3])
-def test_degenerate_directions_still_give_a_picture(value, features):
+@pytest.mark.parametrize(
+    ("features", "value"), [(1, 0.0), (1, 1.0), (1, 1e-30), (3, float("nan")), (3, float("inf"))]
+)
+def test_degenerate_directions_still_give_a_picture(features, value):
     W = torch.full((1, 2, features), value)
     for figure in (
         plot_features(W, ["p"]),

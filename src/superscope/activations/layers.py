@@ -5,8 +5,11 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
-from superscope.core.errors import LayerError, ModelError
+from superscope.core.errors import LayerError
 
 # They hand on what another module made: a row of their own would be that module's row again.
 _REPEATS = (
@@ -22,14 +25,14 @@ _REPEATS = (
     nn.Flatten,
 )
 _CHANNELS_FIRST = (
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._NormBase,
+    _ConvNd,
+    _NormBase,
     nn.GroupNorm,
-    nn.modules.pooling._MaxPoolNd,  # noqa: SLF001
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,  # noqa: SLF001
-    nn.modules.pooling._AdaptiveMaxPoolNd,
-)  # noqa: SLF001
+    _MaxPoolNd,
+    _AvgPoolNd,
+    _AdaptiveAvgPoolNd,
+    _AdaptiveMaxPoolNd,
+)
 _UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.MultiheadAttention)
 WHOLE_MODEL = "(model)"
 
@@ -72,8 +75,7 @@ def _suggestion(glob: str, names: Sequence[str]) -> str:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """Return the activations in what a module returned: itself, or the first floating tensor of a tuple, list
-    or mapping."""
+    """Return the output itself, or the first floating tensor of a tuple, list or mapping; else None."""
     if isinstance(output, Tensor):
         return output if output.is_floating_point() and output.ndim > 0 else None
     parts = (
@@ -92,15 +94,3 @@ def unit_axis(module: nn.Module, output: Tensor) -> int:
     if output.ndim <= 2 or isinstance(module, _UNITS_LAST):
         return -1
     return 1 if isinstance(module, _CHANNELS_FIRST) or output.ndim >= 4 else -1
-
-
-def check_callable_layers(layers: Mapping[str, nn.Module], called: set[str]) -> None:
-    """Raise where no layer asked for was ever called in a forward pass.
-
-    Raises:
-        ModelError: naming them.
-    """
-    if layers and not called:
-        raise ModelError(
-            f"the forward pass called none of the layers {', '.join(list(layers)[:5])}; choose others with --layers"
-        )

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,25 +32,24 @@ def write_bytes(path: Path, data: bytes) -> Path:
     Raises:
         ArtifactError: with the path and the reason (no space, no permission, ...); nothing is left behind.
     """
-    temporary = None
+    temporary = path.parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(_SUFFIX, f"{_PREFIX}{os.getpid()}-", path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        temporary = None
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # Ctrl-C too
+            temporary.unlink(missing_ok=True)
+            raise
         _sync_folder(path.parent)
     except OSError as error:
+        reason = error.strerror or error
         raise ArtifactError(
-            f"cannot write {path}: {error.strerror or error}; free the space or choose another folder with --out"
+            f"cannot write {path}: {reason}; free the space, or choose another folder with --out"
         ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
     return path
 
 
@@ -60,8 +59,13 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, value: object) -> Path:
-    """Write ``value`` as indented JSON, atomically; NaN and infinity become null."""
-    return write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write ``value`` as indented JSON, atomically, as :func:`json_text` does."""
+    return write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return ``value`` as JSON that every reader takes: NaN and infinity become null."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> Path:
@@ -74,14 +78,12 @@ def write_table(path: Path, table: "pd.DataFrame") -> Path:
 
 
 def write_figure(path: Path, figure: "Figure") -> Path:
-    """Write a Matplotlib figure in the format of the suffix (.svg, .png, .pdf), the same bytes for the same
-    figure."""
+    """Write a Matplotlib figure in the format of the suffix (.svg, .png, .pdf), as :func:`render` does."""
     return write_bytes(path, render(figure, path.suffix.removeprefix(".")))
 
 
 def render(figure: "Figure", format_: str = "svg") -> bytes:
-    """Return a Matplotlib figure as the bytes of a file, without a date so that the same figure gives the
-    same bytes."""
+    """Return a Matplotlib figure as the bytes of a file, without a date: the same figure, the same bytes."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
@@ -97,7 +99,8 @@ def render(figure: "Figure", format_: str = "svg") -> bytes:
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write tensors as safetensors, each one's sha256 in the header under ``sha256``."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in sorted(tensors.items())}
+    # Copies, since safetensors refuses tensors that share memory.
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(tensors.items())}
     return write_bytes(path, save_safetensors(plain, {"sha256": json.dumps(tensor_hashes(plain))}))
 
 
@@ -112,11 +115,9 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             expected = (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"cannot read {path}: {error}") from error
-    if expected is not None and json.loads(expected) != tensor_hashes(tensors):
-        raise ArtifactError(
-            f"cannot read {path}: a tensor differs from its recorded sha256, so the file is damaged"
-        )
+        raise ArtifactError(f"cannot read {path}: {error}; remove it and run again") from error
+    if expected != json.dumps(tensor_hashes(tensors)):
+        raise ArtifactError(f"cannot read {path}: a tensor is not the one written; remove it and run again")
     return tensors
 
 
@@ -134,8 +135,8 @@ def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
 def sweep(folder: Path) -> None:
     """Remove the temporary files in and below ``folder`` that a process which is gone left behind."""
     for leftover in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
-        pid = int(leftover.name.removeprefix(_PREFIX).split("-")[0])
-        if not _alive(pid):
+        pid = leftover.name.removeprefix(_PREFIX).split("-")[0]
+        if pid.isdecimal() and not _alive(int(pid)):
             leftover.unlink(missing_ok=True)
 
 

@@ -69,8 +69,6 @@ def _sentence(fault: Any) -> str:
     where = ".".join(str(part) for part in fault["loc"]) or "the whole"
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{where} is not a field of this config"
-    return (
-        f"{where}: {fault['msg'].lower()}, got {fault['input']!r}"
-        if fault["type"] != "missing"
-        else f"{where} is missing"
-    )
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {fault['msg'].lower()}, got {fault['input']!r}"

@@ -22,8 +22,12 @@ class ConfigError(InputError):
     """A config with faults; ``faults`` lists every one of them."""
 
     def __init__(self, name: str, faults: Sequence[str]) -> None:
-        self.faults = tuple(faults)
+        self.name, self.faults = name, tuple(faults)
         super().__init__(f"{name}: " + "; ".join(self.faults))
+
+    def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...]]]:
+        """Cross to another process with the faults, as parallel runs need."""
+        return type(self), (self.name, self.faults)
 
 
 class ModelError(InputError):

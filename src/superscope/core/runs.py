@@ -7,8 +7,8 @@ that the same command started again after a kill goes on behind the last finishe
 bits.
 """
 
-import datetime
-import json
+import contextlib
+import datetime as dt
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -36,7 +36,8 @@ class Run:
     def __init__(self, path: Path, config: object) -> None:
         self.path = path
         self._config = to_json(config)
-        self._lock: FileLock | None = None
+        self._lock = _lock(path)
+        self._ready = False
         self._metrics: list[Mapping[str, object]] = []
 
     @property
@@ -45,8 +46,7 @@ class Run:
         return (self.path / "stages").exists()
 
     def stage(self, name: str, work: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """Return the tensors of ``work()``, from the disk where an earlier try of this run has finished
-        them."""
+        """Return the tensors of ``work()``, from the disk where an earlier try of this run finished them."""
         path = self._hold() / "stages" / f"{name}.safetensors"
         if not path.exists():
             artifacts.write_tensors(path, work())
@@ -75,22 +75,22 @@ class Run:
 
     def finish(self, report: str) -> Path:
         """Write the metrics and, last of all, the report; drop the stages and let the directory go."""
-        lines = "".join(json.dumps(fields) + "\n" for fields in self._metrics)
+        lines = "".join(artifacts.json_text(fields) + "\n" for fields in self._metrics)
         artifacts.write_text(self._hold() / "metrics.jsonl", lines)
         path = artifacts.write_text(self.path / REPORT, report)
         shutil.rmtree(self.path / "stages", ignore_errors=True)
-        assert self._lock is not None
-        self._lock.release()
-        (self.path / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # before the release, which lets another process in
+            (self.path / LOCK).unlink()
+        self._lock.release(force=True)
+        self._ready = False
         return path
 
     def _hold(self) -> Path:
-        if self._lock is not None:
+        if self._ready:
             return self.path
-        lock = FileLock(self.path / LOCK)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            self._lock.acquire(timeout=0)
         except Timeout:
             raise ArtifactError(
                 f"another process is writing to {self.path}; wait for it, or choose another folder with --out"
@@ -99,18 +99,19 @@ class Run:
             raise ArtifactError(
                 f"cannot make the folder {self.path}: {error.strerror or error}; choose another with --out"
             ) from error
-        self._lock = lock
+        _check_place(self.path, self._config)  # another process may have been here meanwhile
         artifacts.sweep(self.path)
         (self.path / REPORT).unlink(missing_ok=True)  # from here on the run is an unfinished one
         artifacts.write_text(self.path / CONFIG, self._config)
         artifacts.write_json(self.path / "environment.json", environment())
+        self._ready = True
         return self.path
 
 
 def open_run(command: str, config: object, out: Path | None = None) -> Run:
-    """Return the run in ``out``, or the unfinished run of this very config under ``runs/COMMAND/``, or a new one there.
+    """Return the run in ``out``, or the unfinished one of this config in ``runs/COMMAND/``, or a new one.
 
-    Nothing is written yet.
+    No file of the run is written yet.
 
     Raises:
         ArtifactError: when ``out`` holds a run of another config, or cannot be written to.
@@ -123,14 +124,14 @@ def open_run(command: str, config: object, out: Path | None = None) -> Run:
             for path in sorted(home.glob(f"*-{name}"))
             if not (path / REPORT).exists() and (path / CONFIG).exists()
         ]
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y%m%d-%H%M%S-%f")
         out = next((path for path in reversed(unfinished) if not _held(path)), home / f"{stamp}-{name}")
     _check_place(out, to_json(config))
     return Run(out, config)
 
 
 def _check_place(path: Path, config: str) -> None:
-    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    existing = next(folder for folder in (path, *path.absolute().parents) if _exists(folder))
     if not existing.is_dir():
         raise ArtifactError(
             f"cannot make the folder {path}: {existing} is a file; choose another folder with --out"
@@ -140,15 +141,26 @@ def _check_place(path: Path, config: str) -> None:
             f"cannot write to {existing}: permission denied; choose another folder with --out"
         )
     written = path / CONFIG
-    if written.exists() and written.read_text() != config:
+    if written.exists() and written.read_bytes() != config.encode():
         raise ArtifactError(
             f"{path} holds a run of another config; choose another folder with --out, or remove that one"
         )
 
 
+def _exists(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # a parent that this user may not search
+        return path.exists()
+    return False
+
+
+def _lock(path: Path) -> FileLock:
+    """Return the lock of a run directory: one object a process, which can take it again after a failure."""
+    return FileLock(path / LOCK, timeout=0, is_singleton=True)
+
+
 def _held(path: Path) -> bool:
     try:
-        with FileLock(path / LOCK, timeout=0):
+        with _lock(path):
             return False
     except (Timeout, OSError):
         return True

@@ -33,16 +33,16 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run the block with ``count`` threads in torch and in Numba (None: leave them), and put the old counts
-    back."""
+    """Run the block with ``count`` threads in torch and Numba (None: as many as there are set)."""
     if count is None:
         yield
         return
     import numba
 
     before = torch.get_num_threads(), numba.get_num_threads()
+    most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
     torch.set_num_threads(count)
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(min(count, most))
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ def threads(count: int | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Distribution:
-    """This process among those that ``torchrun`` started."""
+    """Where this process stands among those that ``torchrun`` started."""
 
     rank: int
     """0 for the process that writes files."""

@@ -47,8 +47,7 @@ def _dot_4_by_2(x0, x1, x2, x3, y0, y1, gram, c, d):
 @numba.njit(fastmath=_FAST, cache=True)
 @no_type_check
 def _load(row, shift, mean, out):
-    """Copy ``row`` − shift to ``out``, add it to the positions' ``mean``; return how many are active, and the
-    sum."""
+    """Copy ``row`` − shift to ``out``, add ``row`` to ``mean``; return how many are active, and the sum."""
     active, total = np.int32(0), np.float32(0)
     for p in range(len(row)):
         value = row[p]
@@ -73,8 +72,7 @@ def _central_powers(row, shift, mean, second, fourth):
 @numba.njit(fastmath=_FAST, cache=True)
 @no_type_check
 def _load_block(block, shift, mean, buffer, active, total):
-    """Fill the buffer with ``block`` − shift, zero beyond it; return a sum that is finite only if every value
-    is."""
+    """Fill the buffer with ``block`` − shift, then zeros; return a sum, finite only if every value is."""
     mean[:] = 0
     if block.shape[1] < BLOCK:
         buffer[:] = 0
@@ -87,18 +85,17 @@ def _load_block(block, shift, mean, buffer, active, total):
 
 @numba.njit(cache=True)
 @no_type_check
-def _finite_positions(maps, start, stop, keep):
-    """List in ``keep`` the positions whose channels are all finite; return how many, and the non-finite
-    values."""
+def _finite_positions(block, out):
+    """Copy the positions finite in all channels to ``out``; return how many, and the values not finite."""
     kept, bad = 0, 0
-    for p in range(start, stop):
+    for p in range(block.shape[1]):
         here = 0
-        for c in range(maps.shape[0]):
-            if not np.isfinite(maps[c, p]):
+        for c in range(len(block)):
+            if not np.isfinite(block[c, p]):
                 here += 1
         bad += here
         if here == 0:
-            keep[kept] = p
+            out[:, kept] = block[:, p]
             kept += 1
     return kept, bad
 
@@ -122,13 +119,9 @@ def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
     """
     samples, channels, positions = maps.shape
     buffer = np.zeros((len(gram), BLOCK), np.float32)
-    mean, second, fourth = (
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.float32),
-        np.empty(BLOCK, np.float32),
-    )
+    mean = np.empty(BLOCK, np.float32)
+    second, fourth = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     block_active, block_total = np.empty(channels, np.int64), np.empty(channels, np.float64)
-    keep = np.empty(BLOCK, np.int64)
     finite = np.empty((channels, BLOCK), np.float32)
     for n in range(samples):
         sample_kept = 0
@@ -139,12 +132,9 @@ def accumulate_maps(maps, shift, gram, total, active, counts, kurtosis, pooled):
                 maps[n, :, start : start + width], shift, mean, buffer, block_active, block_total
             )
             if not np.isfinite(check):
-                kept, bad = _finite_positions(maps[n], start, start + width, keep)
+                kept, bad = _finite_positions(maps[n, :, start : start + width], finite)
                 counts[1] += width - kept
                 counts[2] += bad
-                for c in range(channels):
-                    for k in range(kept):
-                        finite[c, k] = maps[n, c, keep[k]]
                 width = kept
                 _load_block(finite[:, :width], shift, mean, buffer, block_active, block_total)
             counts[0] += width

@@ -31,6 +31,8 @@ class Moments:
     in float64, which leaves the covariances within about 2⁻²⁴ of the largest variance. ``exact=True`` takes
     every product in float64.
 
+    The state is ``count``, ``shift``, ``total`` and ``gram``, as :meth:`from_sums` takes them.
+
     >>> rows = torch.tensor([[1., 2.], [3., 4.], [5., 12.]])
     >>> whole = Moments(2).update(rows)
     >>> parts = Moments(2).update(rows[:1]).merge(Moments(2).update(rows[1:]))
@@ -46,10 +48,10 @@ class Moments:
         self.count = 0
         self.nonfinite = 0
         self.left_out = 0
-        self._rounding = torch.finfo(torch.float64).eps  # of a Gram entry, relative to the units' scale
-        self._shift: Tensor | None = None
-        self._sum = torch.zeros(width, dtype=torch.float64, device=device)
-        self._gram = torch.zeros(width, width, dtype=torch.float64, device=device)
+        self.rounding = torch.finfo(torch.float64).eps  # of a Gram entry, relative to the units' scale
+        self.shift: Tensor | None = None
+        self.total = torch.zeros(width, dtype=torch.float64, device=device)
+        self.gram = torch.zeros(width, width, dtype=torch.float64, device=device)
 
     @classmethod
     def from_sums(cls, count: int, shift: Tensor, total: Tensor, gram: Tensor, rounding: float) -> "Moments":
@@ -58,13 +60,8 @@ class Moments:
         ``rounding`` is the error of a Gram entry relative to the units' scale.
         """
         state = cls(len(shift), device=shift.device)
-        state.count, state._shift, state._sum, state._gram, state._rounding = (
-            count,
-            shift,
-            total,
-            gram,
-            rounding,
-        )
+        state.count, state.shift, state.total = count, shift, total
+        state.gram, state.rounding = gram, rounding
         return state
 
     def update(self, batch: Tensor, *, unit_axis: int = -1) -> "Moments":
@@ -98,23 +95,24 @@ class Moments:
         return self
 
     def _add(self, rows: Tensor) -> None:
-        if self._shift is None:
-            self._shift = (
+        if self.shift is None:
+            self.shift = (
                 rows[:1024].double().mean(0).float().double()
             )  # float32 rows subtract the very same number
-        total, gram, rounding = shifted_sums(rows, self._shift, exact=self.exact)
-        self._sum += total
-        self._gram += gram
-        self._rounding = max(self._rounding, rounding)
+        total, gram, rounding = shifted_sums(rows, self.shift, exact=self.exact)
+        self.total += total
+        self.gram += gram
+        self.rounding = max(self.rounding, rounding)
         self.count += len(rows)
 
-    def _reshift(self, shift: Tensor) -> None:
-        if self._shift is not None and not torch.equal(shift, self._shift):
-            delta = self._shift - shift
-            cross = torch.outer(self._sum, delta)
-            self._gram = self._gram + cross + cross.T + self.count * torch.outer(delta, delta)
-            self._sum = self._sum + self.count * delta
-        self._shift = shift
+    def reshift(self, shift: Tensor) -> None:
+        """Take ``total`` and ``gram`` about another ``shift``; the rows stay what they are."""
+        if self.shift is not None and not torch.equal(shift, self.shift):
+            delta = self.shift - shift
+            cross = torch.outer(self.total, delta)
+            self.gram = self.gram + cross + cross.T + self.count * torch.outer(delta, delta)
+            self.total = self.total + self.count * delta
+        self.shift = shift
 
     def merge(self, other: "Moments") -> "Moments":
         """Add the rows that ``other`` has seen and return this state itself.
@@ -128,58 +126,56 @@ class Moments:
             )
         self.nonfinite += other.nonfinite
         self.left_out += other.left_out
-        if other._shift is None:
+        if other.shift is None:
             return self
-        moved = Moments.from_sums(other.count, other._shift, other._sum, other._gram, other._rounding)
-        self._rounding = max(self._rounding, other._rounding)
-        if self._shift is None:
-            self._shift = other._shift
-        moved._reshift(self._shift)
+        moved = Moments.from_sums(other.count, other.shift, other.total, other.gram, other.rounding)
+        self.rounding = max(self.rounding, other.rounding)
+        if self.shift is None:
+            self.shift = other.shift
+        moved.reshift(self.shift)
         self.count += other.count
-        self._sum = self._sum + moved._sum
-        self._gram = self._gram + moved._gram
+        self.total = self.total + moved.total
+        self.gram = self.gram + moved.gram
         return self
 
     @property
     def mean(self) -> Float[Tensor, " width"]:
         """The mean of each unit; NaN before the first row."""
-        if self._shift is None:
-            return torch.full_like(self._sum, torch.nan)
-        return self._shift + self._sum / self.count
+        if self.shift is None:
+            return torch.full_like(self.total, torch.nan)
+        return self.shift + self.total / self.count
 
     def scatter(self, *, centred: bool = True) -> Float[Tensor, "width width"]:
         """Return Σ(x − μ)(x − μ)ᵀ, or Σ x xᵀ where not centred."""
-        if self._shift is None:
-            return self._gram.clone()
-        origin = self.mean if centred else torch.zeros_like(self._sum)
-        state = Moments.from_sums(self.count, self._shift, self._sum, self._gram, self._rounding)
-        state._reshift(origin)
-        return state._gram.clone() if state._gram is self._gram else state._gram
+        if self.shift is None:
+            return self.gram.clone()
+        origin = self.mean if centred else torch.zeros_like(self.total)
+        state = Moments.from_sums(self.count, self.shift, self.total, self.gram, self.rounding)
+        state.reshift(origin)
+        return state.gram.clone() if state.gram is self.gram else state.gram
 
     def covariance(self, correction: int = 1) -> Float[Tensor, "width width"]:
-        """Return the covariance Σ(x − μ)(x − μ)ᵀ / (count − correction); NaN for too few rows. As
-        ``torch.cov``."""
+        """Return Σ(x − μ)(x − μ)ᵀ / (count − correction), as ``torch.cov`` does; NaN for too few rows."""
         return self.scatter() / (self.count - correction if self.count > correction else torch.nan)
 
     def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
-        """Return the singular values of the [row, unit] matrix, falling, its column means removed where ``centred``.
+        """Return the singular values, falling, of the [row, unit] matrix, its columns centred where asked.
 
         They are the square roots of the Gram matrix's eigenvalues. What lies below the rounding of that
         matrix (the spectral norm 2 √width of its error, per unit of the largest diagonal entry) is no longer
-        the data's and reads as
-        zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones. There are always
-        ``width`` values; fewer rows leave zeros at the end.
+        the data's and reads as zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones.
+        There are always ``width`` values; fewer rows leave zeros at the end.
         """
         scatter = self.scatter(centred=centred)
         eigenvalues = torch.linalg.eigvalsh(scatter).flip(0)
-        floor = scatter.diagonal().amax() * 2 * self.width**0.5 * self._rounding
+        floor = scatter.diagonal().amax() * 2 * self.width**0.5 * self.rounding
         return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
 
 
 def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:
-    """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding, for finite rows [row, unit].
+    """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding.
 
-    ``shift`` is float64 and holds numbers that float32 has.
+    ``rows`` [row, unit] are finite; ``shift`` is float64 and holds numbers that float32 has.
     """
     double = exact or rows.dtype == torch.float64 or rows.shape[1] < WIDE
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)

@@ -81,15 +81,14 @@ class LayerStatistics:
         if maps.numel() == 0:
             return
         maps = maps.reshape(len(maps), self.width, -1)
-        if self._shift is None:
-            self._shift = _first_mean(maps)
+        shift = self._shift = _first_mean(maps) if self._shift is None else self._shift
         if self._batches % self._every == 0:
             self._keep_values(maps)
         if fused is None:
             fused = self.width <= FUSED_WIDTH and maps.shape[2] >= FUSED_POSITIONS
             fused = fused and maps.device.type == "cpu" and maps.dtype == torch.float32
         first = self._batches % self.groups
-        pooled = self._update_fused(maps, first) if fused else self.update_reference(maps, first)
+        pooled = (self._update_fused if fused else self.update_reference)(maps, shift, first)
         for share in range(self.groups):
             part = pooled[_share(share, self.groups, len(maps))]
             if len(part):
@@ -99,28 +98,28 @@ class LayerStatistics:
         if sum(len(part) for part in self._pooled[0]) >= _POOLED_ROWS // self.groups:
             self._flush()
 
-    def _update_fused(self, maps: Tensor, first: int) -> Tensor:
+    def _update_fused(self, maps: Tensor, shift: Tensor, first: int) -> Tensor:
         from superscope.measures.fused import accumulate_maps
 
-        assert self._shift is not None
         pooled = torch.empty(len(maps), self.width, dtype=torch.float64)
-        whole, shift, rows = maps.contiguous().numpy(), self._shift.float().numpy(), pooled.numpy()
-        state = [part.numpy() for part in (self._gram, self._sum, self._active, self._counts, self._kurtosis)]
+        whole, near, rows = maps.contiguous().numpy(), shift.float().numpy(), pooled.numpy()
+        gram, total, active, counts, peaks = (
+            part.numpy() for part in (self._gram, self._sum, self._active, self._counts, self._kurtosis)
+        )
 
         def add(share: int) -> None:
             part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
-            accumulate_maps(whole[part], shift, *(array[g] for array in state), rows[part])
+            accumulate_maps(whole[part], near, gram[g], total[g], active[g], counts[g], peaks[g], rows[part])
 
         list(_workers().map(add, range(self.groups)))
         self._rounding = SINGLE
         return pooled
 
-    def update_reference(self, maps: Tensor, first: int) -> Tensor:
+    def update_reference(self, maps: Tensor, shift: Tensor, first: int) -> Tensor:
         """Add maps [sample, channel, position] in plain PyTorch, on any device, and return their pooled rows.
 
         The samples' shares go to the groups round from ``first``.
         """
-        assert self._shift is not None
         pooled = torch.empty(len(maps), self.width, dtype=torch.float64, device=maps.device)
         for share in range(self.groups):
             part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
@@ -135,7 +134,7 @@ class LayerStatistics:
             self._counts[g, 2] += (~finite).sum()
             if not bool(keep.all()):
                 rows = rows[keep]
-            total, gram, rounding = shifted_sums(rows, self._shift)
+            total, gram, rounding = shifted_sums(rows, shift)
             peaks = kurtosis(rows)
             self._rounding = max(self._rounding, rounding)
             self._gram[g, : self.width, : self.width] += gram
@@ -220,7 +219,8 @@ class LayerStatistics:
 
     def _keep_values(self, maps: Tensor) -> None:
         flat = maps.reshape(-1)
-        self._values.append(flat[:: max(1, len(flat) // 4096)].float().cpu())
+        # a copy: a view would hold on to the whole map
+        self._values.append(flat[:: max(1, len(flat) // 4096)].float().cpu().clone())
         if sum(map(len, self._values)) > 2 * _KEPT_VALUES:  # keep every other batch from here on
             self._values, self._every = self._values[::2], 2 * self._every
 

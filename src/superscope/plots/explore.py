@@ -19,7 +19,7 @@ _ABOVE = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
 _BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"}
 
 
-def explore_ranks(table: pd.DataFrame) -> Figure:
+def explore_ranks(table: pd.DataFrame, measures: Sequence[str] | None = None) -> Figure:
     """Let people look at each layer's ranks: buttons for dimensions or ratio, the legend for the measure.
 
     Args:
@@ -29,7 +29,7 @@ def explore_ranks(table: pd.DataFrame) -> Figure:
     Raises:
         InputError: when the table is empty or a column is missing.
     """
-    measures = rank_columns(table)
+    measures = rank_columns(table, measures)
     width, x = table["width"].to_numpy(float), np.arange(len(table))
     about = [_about(row) for row in table.to_dict("records")]
     lines: list[Scatter] = []

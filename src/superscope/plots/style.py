@@ -1,8 +1,8 @@
 """One look for every Matplotlib figure.
 
 All text, axes and spines are drawn in :data:`INK`, a colour that nothing else uses, so that a page can put
-the colour of its own text in its place. Every colour and size is set on the artist itself: ticks are made when
-a figure is drawn, long after an ``rc_context`` would have ended.
+the colour of its own text in its place. Every colour and size is set on the artist itself: ticks are made
+when a figure is drawn, long after an ``rc_context`` would have ended.
 """
 
 import math

@@ -7,3 +7,5 @@ from superscope.recipes.claims import Verdict as Verdict
 from superscope.recipes.claims import judge as judge
 from superscope.recipes.recipe import Outcome as Outcome
 from superscope.recipes.recipe import Recipe as Recipe
+from superscope.recipes.tour import TourConfig as TourConfig
+from superscope.recipes.tour import run_tour as run_tour

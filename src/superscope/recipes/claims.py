@@ -36,8 +36,8 @@ class Claim:
     """Under which conditions."""
     source: str
     """Who published it."""
-    published: float | str = 1.0
-    """The number; for a statement 1, that it holds, or a text."""
+    published: float | str = "holds"
+    """The number; for a statement a text."""
     tolerance: float | None = None
     """How far the mean may be from the number; None for a statement."""
 

@@ -18,8 +18,8 @@ pays with interference. That is superposition. This page looks at it from both e
 
 First come toy models, whose features are known because we chose them: five features, two dimensions, and the only thing that
 changes is how rarely a feature is active. Then comes a real, if small, network, a classifier of handwritten digits trained
-a moment ago, whose features nobody knows: here superscope measures each layer. The table that follows sets what is published beside
-what was measured just now."""
+a moment ago, whose features nobody knows: here superscope measures each layer. The table sets what is published of the toy models beside
+what was measured just now, and the sections behind it show both."""
 
 
 @config
@@ -53,6 +53,11 @@ def _run(config: TourConfig, run: Run) -> Outcome:
     )
     survey = measure("digits-mlp", "digits", seed=config.seeds[0])
     shown = pentagon.pictures
+    ranks = Picture(
+        survey.figure(),
+        "Ranks of the activations of each layer, in dimensions and against the width, with 95 % intervals.",
+        "Two panels of lines over five layers: ranks stay well below the width.",
+    )
     sections = [
         Section("Toy models: from orthogonal to a pentagon", [
             Prose("Each panel is a network that squeezes five features into two dimensions and reads them back. S is the share of inputs on which a feature "
@@ -68,15 +73,14 @@ def _run(config: TourConfig, run: Run) -> Outcome:
         Section("A real network: digits, layer by layer", [
             Prose(f"A ReLU network 64-64-32-10, trained on scikit-learn's digits, that classifies {survey.accuracy:.1%} of {survey.samples} test digits rightly. "
                   "Its features are unknown, so what can be measured is how its activations use the space they have."),
-            Picture(survey.figure(), "Ranks of the activations of each layer, in dimensions and against the width, with 95 % intervals.",
-                    "Two panels of lines over five layers: ranks stay well below the width."),
+            ranks,
         ]),
         *survey.sections(),
     ]  # fmt: skip
     return Outcome(
         rows=[*face.rows, *pentagon.rows],
         tables={**pentagon.tables, "layers": survey.table},
-        pictures={**shown, "ranks": Picture(survey.figure(), "", "")},
+        pictures={**shown, "ranks": ranks},
         tensors={**pentagon.tensors, **survey.tensors()},
         sections=sections,
     )

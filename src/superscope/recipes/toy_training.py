@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from superscope import toy
 from superscope.core import Run, config
 from superscope.core.runtime import threads
 from superscope.measures import (
@@ -24,6 +23,7 @@ from superscope.measures import (
     features_represented,
     interference,
 )
+from superscope.toy import ToyConfig, train
 
 EMBEDDED, ORTHOGONAL, ANTIPODAL = 0.5, 0.05, -0.95
 Count = Annotated[int, Field(ge=1)]
@@ -98,29 +98,23 @@ def train_seeds(
     run: Run,
     name: str,
     options: ToyTraining,
-    model: toy.ToyConfig,
+    model: ToyConfig,
     density: Sequence[float],
     importance: Float[Tensor, "instance feature"] | None = None,
-    *,
-    steps: int | None = None,
-    restarts: int | None = None,
 ) -> Sweep:
-    """Train a sweep with each seed, every seed a stage of the run.
-
-    ``steps`` and ``restarts``, where given, go before those of ``options``.
-    """
+    """Train a sweep with each seed, every seed a stage of the run."""
 
     def work(seed: int) -> dict[str, Tensor]:
         with threads(options.threads):
-            result = toy.train(
+            result = train(
                 model,
                 density,
                 importance,
-                steps=steps or options.steps,
+                steps=options.steps,
                 batch_size=options.batch_size,
                 lr=options.lr,
                 weight_decay=options.weight_decay,
-                restarts=restarts or options.restarts,
+                restarts=options.restarts,
                 seed=seed,
                 device=options.device,
             )

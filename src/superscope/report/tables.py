@@ -81,6 +81,9 @@ def number(value: object) -> str:
 def claim_row(claim: Mapping[str, object]) -> dict[str, object]:
     """Return a claim with its numbers as text, and the sign and the class of its verdict.
 
+    What is measured of a statement (``published`` is a text, without a tolerance) is the share of seeds in which it
+    holds.
+
     Raises:
         InputError: when a field is missing or the verdict is no verdict.
     """
@@ -96,6 +99,9 @@ def claim_row(claim: Mapping[str, object]) -> dict[str, object]:
     numbers = {
         name: number(claim[name]) for name in ("published", "tolerance", "measured", "low", "high", "seeds")
     }
+    if claim["tolerance"] is None and isinstance(claim["published"], str):  # a statement: shares of seeds
+        shares = {name: claim[name] for name in ("measured", "low", "high")}
+        numbers |= {name: f"{share:.0%}" for name, share in shares.items() if isinstance(share, int | float)}
     return {**claim, **numbers, "sign": _SIGNS[str(verdict)], "class": str(verdict).replace(" ", "-")}
 
 

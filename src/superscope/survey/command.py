@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from superscope.core import checked, config, open_run
 from superscope.data import load_data
@@ -16,13 +16,17 @@ from superscope.survey.result import Survey
 class MeasureConfig:
     """Measure every layer of a network in one pass over the data.
 
-    Prints a table, and writes it with figures, tensors and a report to a run directory.
+    Prints a table, and writes it with figures, tensors and a report to a run directory. For example:
+
+    superscope measure digits-mlp --data digits
+
+    superscope measure net.py:make --weights net.pth --data cifar10:FOLDER --layers "*conv*"
     """
 
-    model: Positional[str]
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
     """digits-mlp (trained on the spot), or FILE.py:FUNCTION for a function of yours that returns an
     nn.Module."""
-    data: str
+    data: Annotated[str, arg(metavar="DATA")]
     """digits, mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, npz:FILE, or FILE.py:FUNCTION. The test split
     unless :train is added."""
     weights: Path | None = None

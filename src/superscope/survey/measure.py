@@ -1,8 +1,11 @@
 """One pass over the data with a hook on every layer; memory does not grow with the number of samples."""
 
+import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +40,8 @@ def measure(
 
     Args:
         model: a module, or the name of one as the command line takes it (``digits-mlp``,
-            ``FILE.py:FUNCTION``). It runs in eval mode and is given back in the mode it came in.
+            ``FILE.py:FUNCTION``). It runs in eval mode, takes floating inputs in the type of its parameters,
+            and is given back in the mode and on the device it came in.
         data: a loader or any iterable of batches, a tensor, a dataset (:func:`superscope.data.batches`), or a
             name as the command line takes it (``digits``, ``cifar10:DIR``, ...). Batches may be inputs or
             (inputs, labels).
@@ -58,47 +62,34 @@ def measure(
         raise InputError(
             "weights go with a model given by name; load them into the module before measuring it"
         )
-    network = (
-        model
-        if isinstance(model, nn.Module)
-        else load_model(model, None if weights is None else Path(weights), seed=seed)
-    )
+    where = resolve_device(device)
+    network = model if isinstance(model, nn.Module) else _load(model, weights, seed)
     check_finite(network)
     chosen = select_layers(network, layers)
-    stream = batches(
-        load_data(data) if isinstance(data, str) else data, batch_size=batch_size, samples=samples, seed=seed
-    )
-    where = resolve_device(device)
-    states, left_out, calls, sink = _states(chosen, where)
-    tally = _Tally()
-    was_training = network.training
+    source = load_data(data) if isinstance(data, str) else data
+    stream = batches(source, batch_size=batch_size, samples=samples, seed=seed)
+    recorder, tally = _Recorder(where), _Tally()
     started = time.perf_counter()
-    network.to(where).eval()
-    try:
-        with (
-            torch.inference_mode(),
-            capture(network, list(chosen), sink=sink),
-            progress((), "measuring", stream.total, "sample") as bar,
-        ):
-            for batch in stream:
-                tally.add(batch, _forward(network, batch, where))
-                bar.update(len(batch))
-    finally:
-        network.train(was_training)
-    if not states and not left_out:
-        raise ModelError(
-            f"the forward pass called none of the layers {', '.join(list(chosen)[:5])}; choose others with --layers"
-        )
-    left_out |= {
-        name: "never called in the forward pass"
-        for name in chosen
-        if name not in calls and name not in left_out
-    }
+    with (
+        _evaluating(network, where),
+        torch.inference_mode(),
+        capture(network, list(chosen), sink=recorder),
+        progress((), "measuring", stream.total, "sample") as bar,
+    ):
+        for batch in stream:
+            tally.add(batch, _forward(network, batch, where))
+            bar.update(len(batch))
     rows = [
-        _row(name, chosen[name], states[name], calls[name] / tally.batches)
+        _row(name, chosen[name], state, recorder.calls[name] / tally.batches)
         for name in chosen
-        if name in states
+        if (state := recorder.states.get(name)) is not None
     ]
+    left_out = recorder.left_out | {
+        name: "never called in the forward pass" for name in chosen if name not in recorder.calls
+    }
+    if not rows:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:5])
+        raise ModelError(f"no layer could be measured: {listed}; choose others with --layers")
     return Survey(
         rows=rows,
         left_out=left_out,
@@ -129,54 +120,69 @@ class _Tally:
         return self.right / self.labelled if self.labelled else math.nan
 
 
-def _states(
-    chosen: Mapping[str, nn.Module], device: torch.device
-) -> tuple[
-    dict[str, LayerStatistics], dict[str, str], dict[str, int], Callable[[str, nn.Module, Tensor], None]
-]:
-    """Return the layers' states, those left out with the reason, how often each was called, and the sink that
-    fills them."""
-    states: dict[str, LayerStatistics] = {}
-    left_out: dict[str, str] = {}
-    calls: dict[str, int] = {}
+class _Recorder:
+    """The sink of the hooks: a state for each layer that is called, made at the first call."""
 
-    def sink(name: str, module: nn.Module, output: Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
+    def __init__(self, device: torch.device) -> None:
+        self.states: dict[str, LayerStatistics] = {}
+        self.left_out: dict[str, str] = {}
+        self.calls: Counter[str] = Counter()
+        self._device = device
+
+    def __call__(self, name: str, module: nn.Module, output: Tensor) -> None:
+        self.calls[name] += 1
         axis = unit_axis(module, output)
         width = output.shape[axis]
-        if name in left_out:
-            return
         if width > WIDEST:
-            left_out[name] = f"{width:,} units wide, more than {WIDEST:,}"
+            self.left_out[name] = f"{width:,} units wide, more than {WIDEST:,}"
             return
-        if name not in states:
-            states[name] = LayerStatistics(width, device=device)
-        elif states[name].width != width:
+        state = self.states.get(name)
+        if state is None:
+            state = self.states[name] = LayerStatistics(width, device=self._device)
+        if state.width != width:
             raise LayerError(
-                f"layer {name} put out {states[name].width} units, then {width}; leave it out with --layers"
+                f"layer {name} put out {state.width} units, then {width}; leave it out with --layers"
             )
-        states[name].update(output, unit_axis=axis)
+        state.update(output, unit_axis=axis)
 
-    return states, left_out, calls, sink
+
+def _load(name: str, weights: str | Path | None, seed: int) -> nn.Module:
+    return load_model(name, None if weights is None else Path(weights), seed=seed)
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have ``model`` on ``device`` in eval mode, then every module in its own mode and where it was."""
+    modes = {module: module.training for module in model.modules()}
+    home = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), device)
+    model.to(device).eval()
+    try:
+        yield
+    finally:
+        model.to(home)
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _forward(model: nn.Module, batch: Batch, device: torch.device) -> object:
+    kind = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
+
+    def moved(value: Tensor) -> Tensor:
+        return value.to(device, kind if value.is_floating_point() else None)
+
     inputs = batch.inputs
     try:
         if isinstance(inputs, Tensor):
-            return model(inputs.to(device))
-        return model(**{name: value.to(device) for name, value in inputs.items()})
+            return model(moved(inputs))
+        return model(**{name: moved(value) for name, value in inputs.items()})
     except SuperscopeError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shapes = (
-            tuple(inputs.shape)
-            if isinstance(inputs, Tensor)
-            else {name: tuple(value.shape) for name, value in inputs.items()}
-        )
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # the model is a person's own and can raise anything
+        tensors = {"": inputs} if isinstance(inputs, Tensor) else inputs
+        shapes = ", ".join(f"{name} {list(value.shape)}".strip() for name, value in tensors.items())
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"the model cannot take a batch of shape {shapes}: {reason}; give it data of the size that it was made for"
+            f"the model cannot take a batch of shape {shapes}: {reason}; give it data that it was made for"
         ) from error
 
 

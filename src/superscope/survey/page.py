@@ -8,18 +8,32 @@ from torch import Tensor
 from superscope.plots import explore_ranks, explore_spectra, plot_activation_histograms
 from superscope.report import DataTable, Interactive, Picture, Prose, Section
 
+DRAWN = ("energy_rank", "entropy_rank", "spectral_entropy_rank", "participation_ratio", "stable_rank")
+"""The ranks that figures show; ``count_below`` would only repeat ``energy_rank`` one lower."""
 _RATIO, _ONE, _SHARE = "{:.3f}", "{:.1f}", "{:.1%}"
 _FORMATS = {
-    "energy_rank": "{:.0f}", "count_below": "{:.0f}", "entropy_rank": _ONE, "spectral_entropy_rank": _ONE, "stable_rank": "{:.2f}",
-    "participation_ratio": "{:.2f}", "cosine_mean": _RATIO, "cosine_std": _RATIO, "dead_fraction": _SHARE,
-    "activation_frequency": _SHARE, "kurtosis": "{:.2f}", "width": "{:,}", "samples": "{:,}", "rows": "{:,}",
-}  # fmt: skip
+    "energy_rank": "{:.0f}",
+    "count_below": "{:.0f}",
+    "entropy_rank": _ONE,
+    "spectral_entropy_rank": _ONE,
+    "stable_rank": "{:.2f}",
+    "participation_ratio": "{:.2f}",
+    "cosine_mean": _RATIO,
+    "cosine_std": _RATIO,
+    "dead_fraction": _SHARE,
+    "activation_frequency": _SHARE,
+    "kurtosis": "{:.2f}",
+    "width": "{:,}",
+    "samples": "{:,}",
+    "rows": "{:,}",
+}
 _DESCRIPTIONS = {
     "kind": "the module's class",
     "width": "units: channels of a conv map, features of a linear layer",
     "rows": "samples times positions: what the ranks rest on",
     "energy_rank": "the fewest directions that hold 99 % of the variance",
-    "count_below": "cumulative energy fractions below 99 %, which notebooks print as the effective rank: one less",
+    "count_below": "cumulative energy fractions below 99 %, which notebooks print as the effective rank: "
+    "one less",
     "entropy_rank": "exp of the entropy of s/Σs (Roy and Vetterli)",
     "spectral_entropy_rank": "exp of the entropy of s²/Σs²",
     "stable_rank": "Σs² / largest s²",
@@ -28,8 +42,26 @@ _DESCRIPTIONS = {
     "cosine_std": "spread of those cosines",
     "dead_fraction": "units above zero on no row",
     "activation_frequency": "share of rows on which a unit is above zero, over all units",
-    "kurtosis": "fourth standardised moment across the units of a row: 3 for a Gaussian, more where the axes are privileged",
+    "kurtosis": "fourth standardised moment across the units of a row: 3 for a Gaussian, more where the axes "
+    "are privileged",
 }
+_ON_RANKS = """A layer of width m cannot use more than m dimensions, but it can hold more features than that.
+Each line counts the dimensions in use in its own way, from the fewest (stable rank) to the most (entropy
+rank). Where a line falls far below the width, the layer's activations lie near a smaller space."""
+_RANKS_CAPTION = """Ranks of the centred activations, layer by layer. Bars are 95 % intervals over samples
+(jackknife). Rest the pointer on a point for its numbers; click a name below to hide a line."""
+_SPECTRA_CAPTION = """Singular values of each layer's centred activations. A line that falls late is a layer
+that spreads its variance over its whole width; a cliff is a layer with unused dimensions."""
+_VALUES_CAPTION = """How often each activation value occurs, from an even sample of single values. A spike at
+zero is a ReLU at rest."""
+_HOW_TO_READ = """None of these measures counts features by itself. A rank says how many dimensions are in
+use, not how many features share them; whether a lower or a higher rank, or a higher cosine, goes with more
+superposition is claimed in both directions and has to be settled on networks whose features are known.
+Compare layers of one network, or one layer across networks, on the same data, and read the standard errors
+first.
+
+Ranks rest on centred activations. A conv map counts each position of each image as a row and its channels as
+units."""
 
 
 def layer_sections(
@@ -46,34 +78,31 @@ def layer_sections(
         histograms: counts and edges by layer.
         left_out: layers that were not measured, with the reason.
     """
-    ranks = table[table["energy_rank"].notna()]
     sections = [
-        Section("How many dimensions each layer uses", [
-            Prose("A layer of width m cannot use more than m dimensions, but it can hold more features than that. Each line counts the "
-                  "dimensions in use in its own way, from the fewest (stable rank) to the most (entropy rank). Where a line falls far below the width, the "
-                  "layer's activations lie near a smaller space."),
-            Interactive(explore_ranks(ranks), "Ranks of the centred activations, layer by layer. Bars are 95 % intervals over samples (jackknife). "
-                        "Rest the pointer on a point for its numbers; click a name below to hide a line."),
-        ]),
-        Section("Singular values", [
-            Interactive(explore_spectra(spectra), "Singular values of each layer's centred activations. A line that falls late is a layer that spreads "
-                        "its variance over its whole width; a cliff is a layer with unused dimensions."),
-        ]),
-        Section("Activations", [
-            Picture(plot_activation_histograms(histograms), "How often each activation value occurs, from an even sample of single values. "
-                    "A spike at zero is a ReLU at rest.", "Histograms of the activations of each layer, counts on a log axis."),
-        ]),
         Section("Every number", [_numbers(table)]),
-        Section("How to read this", [
-            Prose("None of these measures counts features by itself. A rank says how many dimensions are in use, not how many features share them; whether "
-                  "a lower or a higher rank, or a higher cosine, goes with more superposition is claimed in both directions and has to be "
-                  "settled on networks whose features are known. Compare layers of one network, or one layer across networks, on the same "
-                  "data, and read the standard errors first.\n\n"
-                  "Ranks rest on centred activations. A conv map counts each position of each image as a row and its channels as units."),
-        ]),
-    ]  # fmt: skip
-    if len(ranks) == 0 or not spectra or not histograms:
-        sections = sections[3:]
+        Section("How to read this", [Prose(_HOW_TO_READ)]),
+    ]
+    ranks = pd.DataFrame(table[table["energy_rank"].notna()])
+    if len(ranks) and spectra and histograms:
+        values = plot_activation_histograms(histograms)
+        sections = [
+            Section(
+                "How many dimensions each layer uses",
+                [Prose(_ON_RANKS), Interactive(explore_ranks(ranks, DRAWN), _RANKS_CAPTION)],
+            ),
+            Section("Singular values", [Interactive(explore_spectra(spectra), _SPECTRA_CAPTION)]),
+            Section(
+                "Activations",
+                [
+                    Picture(
+                        values,
+                        _VALUES_CAPTION,
+                        "Histograms of each layer's activations, counts on a log axis.",
+                    )
+                ],
+            ),
+            *sections,
+        ]
     if left_out:
         listed = pd.DataFrame({"layer": list(left_out), "reason": list(left_out.values())})
         sections.append(
@@ -91,5 +120,5 @@ def _numbers(table: pd.DataFrame) -> DataTable:
             formats[column] = "{:.2g}"
     main = [column for column in table.columns if not column.endswith("_se")]
     errors = [column for column in table.columns if column.endswith("_se")]
-    return DataTable(table[[*main, *errors]], "A column that ends in _ratio is divided by the width, one in _se is a standard error.",
-                     formats, _DESCRIPTIONS)  # fmt: skip
+    caption = "A column that ends in _ratio is divided by the width, one in _se is a standard error."
+    return DataTable(pd.DataFrame(table[[*main, *errors]]), caption, formats, _DESCRIPTIONS)

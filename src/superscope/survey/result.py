@@ -13,7 +13,7 @@ from superscope.core import artifacts
 from superscope.core.runtime import environment
 from superscope.plots import plot_rank_per_layer
 from superscope.report import Facts, Page, Section, render
-from superscope.survey.page import layer_sections
+from superscope.survey.page import DRAWN, layer_sections
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Survey:
 
     def figure(self) -> Figure:
         """Draw the ranks layer by layer, in dimensions and against the width."""
-        return plot_rank_per_layer(self.table)
+        return plot_rank_per_layer(pd.DataFrame(self.table[self.table["energy_rank"].notna()]), DRAWN)
 
     def sections(self) -> list[Section]:
         """Return the report's sections, for a page of one's own."""
@@ -102,12 +102,14 @@ class Survey:
 
     def facts(self) -> dict[str, object]:
         """Return what was measured on what, by name."""
-        right = {} if math.isnan(self.accuracy) else {"accuracy": f"{self.accuracy:.2%}"}
-        return (
-            {"model": self.model, "data": self.data, "samples": f"{self.samples:,}", "layers": len(self.rows)}
-            | right
-            | {"time": f"{self.seconds:.1f} s"}
-        )
+        return {
+            "model": self.model,
+            "data": self.data,
+            "samples": f"{self.samples:,}",
+            "layers": len(self.rows),
+            **({} if math.isnan(self.accuracy) else {"accuracy": f"{self.accuracy:.2%}"}),
+            "time": f"{self.seconds:.1f} s",
+        }
 
     def page(self) -> str:
         """Return one self-contained HTML page."""
