@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib.metadata import version
+from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args
@@ -125,7 +126,7 @@ def _tree(preset: Preset) -> Any:
 
 def _preset(given: Sequence[str]) -> Preset:
     """Find the preset, since it decides what the other flags default to; tyro refuses unknown ones."""
-    for flag, value in zip(given, [*given[1:], ""], strict=True):
+    for flag, value in pairwise([*given, ""]):
         name = value if flag == "--preset" else flag.removeprefix("--preset=")
         for preset in get_args(Preset):
             if name == preset and flag.startswith("--preset"):

@@ -270,7 +270,7 @@ def test_fifty_kills_at_random_leave_only_files_that_can_be_read() -> None:
 
 
 def kill_many() -> None:
-    """Kill a process that writes a run over and over, ``KILLS`` times; for a process of its own, as it forks."""
+    """Kill a process that writes a run over and over; it forks, so call it in a fresh process."""
     torch.set_num_threads(1)
     out, chance = Path("out"), random.Random(0)
     table = pd.DataFrame({"x": range(20_000)})

@@ -48,7 +48,7 @@ def select_layers(model: nn.Module, pattern: str | Sequence[str] = "*") -> dict[
     Raises:
         LayerError: when a pattern matches nothing; it suggests the nearest names.
     """
-    patterns = pattern.split(",") if isinstance(pattern, str) else list(pattern)
+    patterns = pattern.split(",") if isinstance(pattern, str) else list(pattern) or [""]
     modules = {name: module for name, module in model.named_modules() if name} or {WHOLE_MODEL: model}
     chosen: set[str] = set()
     for glob in (part.strip() for part in patterns):

@@ -5,10 +5,8 @@ all samples, and leaving out one group at a time gives a standard error for ever
 jackknife, Kott 2001), which takes whole samples as the independent draws: positions of one image are not.
 """
 
-import functools
 import math
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -27,7 +25,7 @@ FUSED_WIDTH = 128
 """Up to this many channels a block of a conv map stays in the second-level cache (measured:
 docs/benchmarks.md)."""
 FUSED_POSITIONS = 16
-_POOLED_ROWS = 512
+_POOLED_VALUES = 2**18
 _KEPT_VALUES = 65_536
 
 
@@ -36,8 +34,10 @@ class LayerStatistics:
 
     >>> state = LayerStatistics(3)
     >>> state.update(torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
-    >>> state.rows, state.measures()["energy_rank"], sorted(state.standard_errors()) ==
-    sorted(state.measures()) (100, 3.0, True)
+    >>> state.rows, state.measures()["energy_rank"]
+    (100, 3.0)
+    >>> state.standard_errors().keys() == state.measures().keys()
+    True
     """
 
     def __init__(self, width: int, *, device: torch.device | str = "cpu") -> None:
@@ -54,9 +54,10 @@ class LayerStatistics:
 
         self._gram, self._sum = zeros(padded, padded), zeros(width)
         self._active, self._counts = zeros(width, dtype=torch.int64), zeros(4, dtype=torch.int64)
-        self._kurtosis = zeros(1)
+        self._kurtosis = zeros()
         self._cosines = [CosineState(width) for _ in range(self.groups)]
-        self._pooled: list[list[Tensor]] = [[] for _ in range(self.groups)]
+        self._pooled: list[tuple[int, Tensor]] = []  # batches not yet in the cosines, with their first group
+        self._waiting = 0
         self._values: list[Tensor] = []
         self._every = 1
 
@@ -89,29 +90,20 @@ class LayerStatistics:
             fused = fused and maps.device.type == "cpu" and maps.dtype == torch.float32
         first = self._batches % self.groups
         pooled = (self._update_fused if fused else self.update_reference)(maps, shift, first)
-        for share in range(self.groups):
-            part = pooled[_share(share, self.groups, len(maps))]
-            if len(part):
-                self._pooled[(share + first) % self.groups].append(part)
+        self._pooled.append((first, pooled))
         self.samples += len(maps)
         self._batches += 1
-        if sum(len(part) for part in self._pooled[0]) >= _POOLED_ROWS // self.groups:
+        self._waiting += pooled.numel()
+        if self._waiting >= _POOLED_VALUES:
             self._flush()
 
     def _update_fused(self, maps: Tensor, shift: Tensor, first: int) -> Tensor:
         from superscope.measures.fused import accumulate_maps
 
         pooled = torch.empty(len(maps), self.width, dtype=torch.float64)
-        whole, near, rows = maps.contiguous().numpy(), shift.float().numpy(), pooled.numpy()
-        gram, total, active, counts, peaks = (
-            part.numpy() for part in (self._gram, self._sum, self._active, self._counts, self._kurtosis)
-        )
-
-        def add(share: int) -> None:
-            part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
-            accumulate_maps(whole[part], near, gram[g], total[g], active[g], counts[g], peaks[g], rows[part])
-
-        list(_workers().map(add, range(self.groups)))
+        state = (self._gram, self._sum, self._active, self._counts, self._kurtosis, pooled)
+        arrays = (part.numpy() for part in state)
+        accumulate_maps(maps.contiguous().numpy(), shift.float().numpy(), first, *arrays)
         self._rounding = SINGLE
         return pooled
 
@@ -140,7 +132,7 @@ class LayerStatistics:
             self._gram[g, : self.width, : self.width] += gram
             self._sum[g] += total
             self._active[g] += (rows > 0).sum(0)
-            self._kurtosis[g, 0] += peaks.nansum(dtype=torch.float64)
+            self._kurtosis[g] += peaks.nansum(dtype=torch.float64)
             self._counts[g] += torch.stack(
                 [keep.sum(), (~keep).sum(), self._counts.new_zeros(()), (~peaks.isnan()).sum()]
             )
@@ -212,10 +204,12 @@ class LayerStatistics:
         return dict(zip(without[0], errors.tolist(), strict=True))
 
     def _flush(self) -> None:
-        for cosine, parts in zip(self._cosines, self._pooled, strict=True):
+        self._waiting = 0
+        for g, cosine in enumerate(self._cosines):
+            parts = [rows[_share((g - first) % self.groups, self.groups, len(rows))] for first, rows in self._pooled]
             if parts:
                 cosine.update(torch.cat(parts))
-                parts.clear()
+        self._pooled.clear()
 
     def _keep_values(self, maps: Tensor) -> None:
         flat = maps.reshape(-1)
@@ -223,11 +217,6 @@ class LayerStatistics:
         self._values.append(flat[:: max(1, len(flat) // 4096)].float().cpu().clone())
         if sum(map(len, self._values)) > 2 * _KEPT_VALUES:  # keep every other batch from here on
             self._values, self._every = self._values[::2], 2 * self._every
-
-
-@functools.cache
-def _workers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads(), "superscope-statistics")
 
 
 def _share(share: int, groups: int, samples: int) -> slice:

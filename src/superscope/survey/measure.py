@@ -77,7 +77,7 @@ def measure(
         progress((), "measuring", stream.total, "sample") as bar,
     ):
         for batch in stream:
-            tally.add(batch, _forward(network, batch, where))
+            tally.add(batch, _forward(network, batch, where, recorder))
             bar.update(len(batch))
     rows = [
         _row(name, chosen[name], state, recorder.calls[name] / tally.batches)
@@ -94,11 +94,16 @@ def measure(
         rows=rows,
         left_out=left_out,
         model=model if isinstance(model, str) else type(model).__name__,
-        data=data if isinstance(data, str) else getattr(data, "name", type(data).__name__),
+        data=data if isinstance(data, str) else _called(data),
         samples=tally.samples,
         accuracy=tally.accuracy(),
         seconds=time.perf_counter() - started,
     )
+
+
+def _called(data: object) -> str:
+    name = getattr(data, "name", None)  # a tensor has one too: None
+    return name if isinstance(name, str) else type(data).__name__
 
 
 class _Tally:
@@ -127,9 +132,16 @@ class _Recorder:
         self.states: dict[str, LayerStatistics] = {}
         self.left_out: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
+        self.busy = False
+        """Whether a call is under way, or failed: the fault is then not the model's."""
         self._device = device
 
     def __call__(self, name: str, module: nn.Module, output: Tensor) -> None:
+        self.busy = True
+        self._record(name, module, output)
+        self.busy = False
+
+    def _record(self, name: str, module: nn.Module, output: Tensor) -> None:
         self.calls[name] += 1
         axis = unit_axis(module, output)
         width = output.shape[axis]
@@ -164,7 +176,7 @@ def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = mode
 
 
-def _forward(model: nn.Module, batch: Batch, device: torch.device) -> object:
+def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: _Recorder) -> object:
     kind = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
 
     def moved(value: Tensor) -> Tensor:
@@ -175,9 +187,9 @@ def _forward(model: nn.Module, batch: Batch, device: torch.device) -> object:
         if isinstance(inputs, Tensor):
             return model(moved(inputs))
         return model(**{name: moved(value) for name, value in inputs.items()})
-    except SuperscopeError:
-        raise
     except Exception as error:  # the model is a person's own and can raise anything
+        if recorder.busy or isinstance(error, SuperscopeError):
+            raise
         tensors = {"": inputs} if isinstance(inputs, Tensor) else inputs
         shapes = ", ".join(f"{name} {list(value.shape)}".strip() for name, value in tensors.items())
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
