@@ -13,7 +13,11 @@ def main(quick: bool) -> None:
     positions, width = (4_096 if quick else 20_480), 512
     generator = torch.Generator().manual_seed(0)
     spread = torch.logspace(0, -2, width)
-    rows = torch.randn(positions, width, generator=generator) * spread @ torch.randn(width, width, generator=generator)
+    rows = (
+        torch.randn(positions, width, generator=generator)
+        * spread
+        @ torch.randn(width, width, generator=generator)
+    )
     matrix = rows.numpy()
 
     def by_svd() -> int:
@@ -36,6 +40,10 @@ def main(quick: bool) -> None:
     work = 2 * positions * width**2 / 1e9
     limit = matmul_limit(torch.float32)
     ours = statistics.median(times["Moments (float32 products, summed in float64)"])
-    print(f"\nA float32 product runs at {limit:.0f} GFLOP/s here, so the Gram matrix takes at least {work / limit:.3f} s: {work / limit / ours:.0%} of ours.")
+    print(
+        f"\nA float32 product runs at {limit:.0f} GFLOP/s here, so the Gram matrix takes at least {work / limit:.3f} s: {work / limit / ours:.0%} of ours."
+    )
     held = Moments(width)
-    print(f"State: {sum(v.numel() * v.element_size() for v in vars(held).values() if isinstance(v, torch.Tensor)) / 2**20:.1f} MiB; matrix: {matrix.nbytes / 2**20:.0f} MiB.")
+    print(
+        f"State: {sum(v.numel() * v.element_size() for v in vars(held).values() if isinstance(v, torch.Tensor)) / 2**20:.1f} MiB; matrix: {matrix.nbytes / 2**20:.0f} MiB."
+    )

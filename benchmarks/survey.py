@@ -27,7 +27,9 @@ def resnet20() -> tuple[nn.Module, Samples]:
         return load_model(RESNET, weights), samples
     print("SUPERSCOPE_DATA has no CIFAR-10 or weights: random weights and images of the same shape\n")
     images = torch.rand(10_000, 3, 32, 32, generator=torch.Generator().manual_seed(0)).numpy()
-    return load_model(RESNET), ArraySamples(images, name="noise", split=None, classes=None, normalization=None)
+    return load_model(RESNET), ArraySamples(
+        images, name="noise", split=None, classes=None, normalization=None
+    )
 
 
 def main(quick: bool) -> None:
@@ -40,10 +42,15 @@ def main(quick: bool) -> None:
             assert isinstance(batch.inputs, torch.Tensor)
             model(batch.inputs)
 
-    surveys = {"every layer": "*", "convolutions": "*conv*"}
+    surveys = {
+        "the default, *": "*",
+        "convolutions, *conv*": "*conv*",
+        "batch norms too, *,*bn*": "*,*bn*",
+    }
     found = {name: ss.measure(model, images, pattern, 256) for name, pattern in surveys.items()}
     rivals = {"plain forward passes": forward} | {
-        name: (lambda pattern=pattern: ss.measure(model, images, pattern, count)) for name, pattern in surveys.items()
+        name: (lambda pattern=pattern: ss.measure(model, images, pattern, count))
+        for name, pattern in surveys.items()
     }
     times = in_turns(rivals, 1 if quick else 3)
     header("what", "layers", f"seconds, {count:,} images (median)", "ratio to plain (range)")

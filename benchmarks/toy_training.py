@@ -51,7 +51,13 @@ def main(quick: bool) -> None:
                 return steps * count / (time.process_time() - start)
 
             def ours(steps: int, n=n, m=m, density=density) -> None:
-                train(ToyConfig(n_features=n, n_hidden=m), density, steps=steps, backend="reference", device="cpu")
+                train(
+                    ToyConfig(n_features=n, n_hidden=m),
+                    density,
+                    steps=steps,
+                    backend="reference",
+                    device="cpu",
+                )
 
             peer = speed(lambda steps, n=n, m=m, density=density: notebook_loop(n, m, density, steps))
             mine = speed(ours)

@@ -15,7 +15,9 @@ ROOT = HERE.parents[1]
 def pentagon() -> None:
     """Five features in two dimensions at six densities."""
     densities = [1.0, 0.55, 0.3, 0.17, 0.1, 0.05]
-    toy = ss.toy.train(ss.toy.ToyConfig(n_features=5, n_hidden=2, importance=0.9), densities, steps=5_000, restarts=8)
+    toy = ss.toy.train(
+        ss.toy.ToyConfig(n_features=5, n_hidden=2, importance=0.9), densities, steps=5_000, restarts=8
+    )
     write_figure(HERE / "pentagon.png", plot_features(toy.W, [f"density {p:g}" for p in densities]))
 
 
@@ -27,7 +29,10 @@ def resnet20(data: Path) -> None:
         "*conv*",
         weights=data / "weights/resnet20-12fca82f.th",
     )
-    write_figure(HERE / "resnet20.png", plot_rank_per_layer(survey.table, ["energy_rank", "entropy_rank", "participation_ratio"]))
+    write_figure(
+        HERE / "resnet20.png",
+        plot_rank_per_layer(survey.table, ["energy_rank", "entropy_rank", "participation_ratio"]),
+    )
 
 
 if __name__ == "__main__":

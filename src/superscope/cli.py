@@ -143,8 +143,9 @@ def _measure(config: "MeasureConfig") -> int:
     for row in survey.rows:
         for warning in row.warnings:
             print(f"note: {row.name}: {warning}")
-    for name, reason in survey.left_out.items():
-        print(f"left out: {name}: {reason}")
+    for reason in dict.fromkeys(survey.left_out.values()):
+        names = [name for name, other in survey.left_out.items() if other == reason]
+        print(f"left out: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}")
     print(", ".join(f"{name} {value}" for name, value in survey.facts().items()))
     print("A number in brackets is a standard error; the full table and every measure are in the report.")
     print(f"report: {report}")

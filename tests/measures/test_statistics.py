@@ -149,7 +149,9 @@ def test_kept_values_are_bounded_and_even() -> None:
     kept = state.values()
     assert len(kept) <= 2 * 65_536 + 8192
     assert float(kept.mean()) == pytest.approx(99.5, abs=8)
-    assert sum(part.untyped_storage().nbytes() for part in state._values) == 4 * len(kept)  # no map is held on to
+    assert sum(part.untyped_storage().nbytes() for part in state._values) == 4 * len(
+        kept
+    )  # no map is held on to
 
 
 def test_the_wrong_width_is_refused() -> None:

@@ -24,6 +24,9 @@ _REPEATS = (
     nn.AlphaDropout,
     nn.Flatten,
 )
+EVERYTHING = "*"
+RESCALES = _NormBase
+"""Batch and instance norm with running statistics: in eval mode they rescale each unit of the layer before."""
 _CHANNELS_FIRST = (
     _ConvNd,
     _NormBase,
@@ -37,13 +40,14 @@ _UNITS_LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, n
 WHOLE_MODEL = "(model)"
 
 
-def select_layers(model: nn.Module, pattern: str | Sequence[str] = "*") -> dict[str, nn.Module]:
+def select_layers(model: nn.Module, pattern: str | Sequence[str] = EVERYTHING) -> dict[str, nn.Module]:
     """Return the modules of ``model`` whose full name matches ``pattern``, in the model's order.
 
     A pattern is a shell glob over names as ``named_modules`` gives them (``*`` also spans dots), several
     separated by commas or given as a sequence. Modules that only hand on another's output (containers,
-    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard. A model without
-    submodules is its own layer, called ``(model)``.
+    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard; ``*`` alone also passes
+    over batch norms, which in eval mode only rescale the units of the layer before (``*,*bn*`` has them too). A
+    model without submodules is its own layer, called ``(model)``.
 
     Raises:
         LayerError: when a pattern matches nothing; it suggests the nearest names.
@@ -52,10 +56,11 @@ def select_layers(model: nn.Module, pattern: str | Sequence[str] = "*") -> dict[
     modules = {name: module for name, module in model.named_modules() if name} or {WHOLE_MODEL: model}
     chosen: set[str] = set()
     for glob in (part.strip() for part in patterns):
+        passed_over = (*_REPEATS, RESCALES) if glob == EVERYTHING else _REPEATS
         matches = {
             name
             for name, module in modules.items()
-            if name == glob or (fnmatch.fnmatchcase(name, glob) and not isinstance(module, _REPEATS))
+            if name == glob or (fnmatch.fnmatchcase(name, glob) and not isinstance(module, passed_over))
         }
         if not matches:
             raise LayerError(f"no layer matches {glob!r}; {_suggestion(glob, list(modules))}")

@@ -211,7 +211,9 @@ def accumulate_maps(maps, shift, first, gram, total, active, counts, kurtosis, p
             pooled[n] = 0
             while start < positions:
                 width = min(BLOCK - offset, positions - start)
-                check = _load_piece(sample, start, width, shift, mean, buffer, offset, piece_active, piece_sums)
+                check = _load_piece(
+                    sample, start, width, shift, mean, buffer, offset, piece_active, piece_sums
+                )
                 kept = width
                 if not np.isfinite(check):
                     kept, bad = _finite_positions(sample, start, width, finite)

@@ -159,17 +159,27 @@ class Moments:
         return self.scatter() / (self.count - correction if self.count > correction else torch.nan)
 
     def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
-        """Return the singular values, falling, of the [row, unit] matrix, its columns centred where asked.
+        """Return the singular values of the [row, unit] matrix, falling, centred by column where asked.
 
-        They are the square roots of the Gram matrix's eigenvalues. What lies below the rounding of that
-        matrix (the spectral norm 2 √width of its error, per unit of the largest diagonal entry) is no longer
-        the data's and reads as zero: about 1e-7 of the largest with float64 products, 1e-3 with float32 ones.
-        There are always ``width`` values; fewer rows leave zeros at the end.
+        They are the square roots of the Gram matrix's eigenvalues, see :func:`singular_values`: what lies below about
+        1e-7 of the largest with float64 products, 1e-3 with float32 ones, reads as zero. There are always ``width``
+        values; fewer rows leave zeros at the end.
         """
-        scatter = self.scatter(centred=centred)
-        eigenvalues = torch.linalg.eigvalsh(scatter).flip(0)
-        floor = scatter.diagonal().amax() * 2 * self.width**0.5 * self.rounding
-        return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
+        return singular_values(self.scatter(centred=centred), self.rounding)
+
+
+def singular_values(
+    scatter: Float[Tensor, "*batch width width"], rounding: float
+) -> Float[Tensor, "*batch width"]:
+    """Return the singular values, falling, of the matrices X that ``scatter`` holds as XᵀX.
+
+    What lies below the rounding of XᵀX is no longer the data's and reads as zero: an error of standard deviation σ in
+    each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest diagonal entry.
+    """
+    eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)
+    largest = scatter.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
+    floor = largest * (2 * scatter.shape[-1] ** 0.5 * rounding)
+    return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
 
 
 def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:

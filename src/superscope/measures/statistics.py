@@ -6,16 +6,16 @@ jackknife, Kott 2001), which takes whole samples as the independent draws: posit
 """
 
 import math
-from collections.abc import Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from superscope.core.errors import InputError
-from superscope.measures.moments import SINGLE, Moments, shifted_sums
-from superscope.measures.similarity import CosineState
+from superscope.measures.moments import SINGLE, Moments, shifted_sums, singular_values
+from superscope.measures.similarity import CosineState, CosineStatistics
 from superscope.measures.sparsity import kurtosis
-from superscope.measures.spectrum import RANKS
+from superscope.measures.spectrum import RANKS, rank_ratio
 
 GROUPS = 8
 WIDEST_GROUPED = 512
@@ -27,6 +27,7 @@ docs/benchmarks.md)."""
 FUSED_POSITIONS = 16
 _POOLED_VALUES = 2**18
 _KEPT_VALUES = 65_536
+_OTHERS = ("cosine_mean", "cosine_std", "dead_fraction", "activation_frequency", "kurtosis")
 
 
 class LayerStatistics:
@@ -82,7 +83,7 @@ class LayerStatistics:
         if maps.numel() == 0:
             return
         maps = maps.reshape(len(maps), self.width, -1)
-        shift = self._shift = _first_mean(maps) if self._shift is None else self._shift
+        shift = self._shift = _mean(maps[:8]) if self._shift is None else self._shift
         if self._batches % self._every == 0:
             self._keep_values(maps)
         if fused is None:
@@ -153,60 +154,78 @@ class LayerStatistics:
         """How many units were above zero on no row."""
         return int((self._active.sum(0) == 0).sum())
 
-    def moments(self, groups: Iterable[int] | None = None) -> Moments:
-        """Return the second moments of the rows of ``groups`` (None: all of them)."""
-        chosen = list(range(self.groups)) if groups is None else list(groups)
+    def moments(self) -> Moments:
+        """Return the second moments of all rows."""
         shift = torch.zeros_like(self._sum[0]) if self._shift is None else self._shift
-        lower = self._gram[chosen].sum(0)[: self.width, : self.width].tril()
-        gram = lower + lower.tril(-1).T
-        return Moments.from_sums(
-            int(self._counts[chosen, 0].sum()), shift, self._sum[chosen].sum(0), gram, self._rounding
-        )
+        gram = self._products(torch.ones(1, self.groups).to(self._gram))[0]
+        return Moments.from_sums(self.rows, shift, self._sum.sum(0), gram, self._rounding)
 
     def values(self) -> Tensor:
         """Return an even sample of single activations, at most 131,072, non-finite ones included."""
         return torch.cat(self._values) if self._values else torch.empty(0)
 
-    def measures(self, groups: Iterable[int] | None = None) -> dict[str, float]:
+    def measures(self) -> dict[str, float]:
         """Return every measure by name; NaN where it does not exist (no rows, no spread)."""
-        self._flush()
-        chosen = list(range(self.groups)) if groups is None else list(groups)
-        rows, peaks = int(self._counts[chosen, 0].sum()), int(self._counts[chosen, 3].sum())
-        found: dict[str, float] = {}
-        spectrum = self.moments(chosen).singular_values() if rows else torch.full((self.width,), torch.nan)
-        for name, rank in RANKS.items():
-            value = float(rank(spectrum)) if rows else math.nan
-            found |= {name: value, f"{name}_ratio": value / self.width}
-        cosine = CosineState(self.width)
-        for g in chosen:
-            cosine.merge(self._cosines[g])
-        pairs = cosine.result()
-        frequency = self._active[chosen].sum(0) / rows if rows else torch.full((self.width,), torch.nan)
-        return found | {
-            "cosine_mean": pairs.mean,
-            "cosine_std": pairs.std,
-            "dead_fraction": float((frequency == 0).double().mean()) if rows else math.nan,
-            "activation_frequency": float(frequency.mean()),
-            "kurtosis": float(self._kurtosis[chosen].sum()) / peaks if peaks else math.nan,
-        }
+        return {name: values[0] for name, values in self._measures(torch.ones(1, self.groups)).items()}
 
     def standard_errors(self) -> dict[str, float]:
         """Return the jackknife standard error of every measure: √((G−1)/G · Σ_g (θ₋g − θ̄)²).
 
         NaN for all of them where a group is empty (fewer samples than groups) or the layer has one group.
         """
-        every = range(self.groups)
         if self.groups == 1 or bool((self._counts[:, 0] == 0).any()):
             return dict.fromkeys(self.measures(), math.nan)
-        without = [self.measures(g for g in every if g != left_out) for left_out in every]
-        table = torch.tensor([list(found.values()) for found in without], dtype=torch.float64)
-        errors = ((self.groups - 1) * table.var(0, correction=0)).sqrt()
-        return dict(zip(without[0], errors.tolist(), strict=True))
+        without = self._measures(1 - torch.eye(self.groups))
+        table = torch.tensor(list(without.values()), dtype=torch.float64)
+        errors = ((self.groups - 1) * table.var(1, correction=0)).sqrt()
+        return dict(zip(without, errors.tolist(), strict=True))
+
+    def _measures(self, chosen: Float[Tensor, "subset group"]) -> dict[str, list[float]]:
+        """Return the measures of each subset of the groups, which ``chosen`` marks with ones."""
+        self._flush()
+        if self.rows == 0:
+            names = [*RANKS, *(f"{name}_ratio" for name in RANKS), *_OTHERS]
+            return dict.fromkeys(names, [math.nan] * len(chosen))
+        weights = chosen.to(self._sum)
+        counts = weights @ self._counts.double()
+        rows, peaks = counts[:, 0], counts[:, 3]
+        total = weights @ self._sum
+        scatter = self._products(weights) - total[:, :, None] * total[:, None] / rows[:, None, None]
+        spectra = singular_values(scatter, self._rounding)
+        found: dict[str, list[float]] = {}
+        for name, rank in RANKS.items():
+            ranks = rank(spectra)
+            found |= {name: ranks.double().tolist(), f"{name}_ratio": rank_ratio(ranks, self.width).tolist()}
+        pairs = [self._pairs(subset) for subset in chosen]
+        frequency = weights @ self._active.double() / rows[:, None]
+        others = (
+            [pair.mean for pair in pairs],
+            [pair.std for pair in pairs],
+            (frequency == 0).double().mean(1).tolist(),
+            frequency.mean(1).tolist(),
+            (weights @ self._kurtosis / torch.where(peaks > 0, peaks, torch.nan)).tolist(),
+        )
+        return found | dict(zip(_OTHERS, others, strict=True))
+
+    def _products(self, weights: Float[Tensor, "subset group"]) -> Float[Tensor, "subset width width"]:
+        """Return Σ(x − shift)(x − shift)ᵀ of each subset of the groups."""
+        width = self.width
+        lower = torch.tensordot(weights, self._gram, 1)[:, :width, :width].tril()
+        return lower + lower.tril(-1).mT
+
+    def _pairs(self, subset: Float[Tensor, " group"]) -> CosineStatistics:
+        merged = CosineState(self.width)
+        for g in subset.nonzero().flatten().tolist():
+            merged.merge(self._cosines[g])
+        return merged.result()
 
     def _flush(self) -> None:
         self._waiting = 0
         for g, cosine in enumerate(self._cosines):
-            parts = [rows[_share((g - first) % self.groups, self.groups, len(rows))] for first, rows in self._pooled]
+            parts = [
+                rows[_share((g - first) % self.groups, self.groups, len(rows))]
+                for first, rows in self._pooled
+            ]
             if parts:
                 cosine.update(torch.cat(parts))
         self._pooled.clear()
@@ -223,7 +242,7 @@ def _share(share: int, groups: int, samples: int) -> slice:
     return slice(share * samples // groups, (share + 1) * samples // groups)
 
 
-def _first_mean(maps: Tensor) -> Tensor:
+def _mean(maps: Tensor) -> Tensor:
     """Return the mean of the finite values of each channel, as float64 numbers that float32 has."""
     mean = torch.where(torch.isfinite(maps), maps, 0).double().mean((0, 2)).float()
     return torch.where(torch.isfinite(mean), mean, 0).double()

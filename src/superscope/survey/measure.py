@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from superscope.activations import capture, select_layers, unit_axis
+from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, unit_axis
 from superscope.core.errors import InputError, LayerError, ModelError, SuperscopeError
 from superscope.core.progress import progress
 from superscope.core.runtime import resolve_device
@@ -24,11 +24,13 @@ from superscope.training import load_model
 WIDEST = 16_384
 """A wider layer's Gram matrix would take more than 2 GiB; it is left out, and the survey says so."""
 
+_RESCALED = "a batch norm only rescales the layer before it; name it to measure it (*,*bn*)"
+
 
 def measure(
     model: nn.Module | str,
     data: object,
-    layers: str | Sequence[str] = "*",
+    layers: str | Sequence[str] = EVERYTHING,
     samples: int | None = None,
     *,
     weights: str | Path | None = None,
@@ -87,6 +89,9 @@ def measure(
     left_out = recorder.left_out | {
         name: "never called in the forward pass" for name in chosen if name not in recorder.calls
     }
+    if layers == EVERYTHING:
+        norms = [name for name, module in network.named_modules() if isinstance(module, RESCALES)]
+        left_out |= {name: _RESCALED for name in norms if name not in chosen}
     if not rows:
         listed = ", ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:5])
         raise ModelError(f"no layer could be measured: {listed}; choose others with --layers")
