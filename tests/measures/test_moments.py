@@ -63,7 +63,7 @@ def test_float32_products_of_wide_rows_keep_to_their_bound() -> None:
     scale = float(exact.covariance().diagonal().max())
     error = fast.covariance() - exact.covariance()
     assert float(error.square().mean().sqrt()) < SINGLE * scale
-    assert float(error.abs().max()) < 4 * SINGLE * scale
+    assert float(error.abs().max()) < 16 * SINGLE * scale
     torch.testing.assert_close(exact.covariance(), torch.cov(rows.double().T), rtol=1e-10, atol=1e-10 * scale)
     large = exact.singular_values() > 0.01 * exact.singular_values()[0]
     torch.testing.assert_close(

@@ -147,11 +147,18 @@ def test_kept_values_are_bounded_and_even() -> None:
     for step in range(200):
         state.update(torch.full((2048, 4), float(step)))
     kept = state.values()
-    assert len(kept) <= 2 * 65_536 + 8192
-    assert float(kept.mean()) == pytest.approx(99.5, abs=8)
-    assert sum(part.untyped_storage().nbytes() for part in state._values) == 4 * len(
-        kept
-    )  # no map is held on to
+    assert 20_000 < len(kept) <= 65_536
+    assert float(kept.mean()) == pytest.approx(99.5, abs=4)
+
+
+def test_what_is_held_does_not_grow_with_the_batches() -> None:
+    state = LayerStatistics(4)
+    sizes = []
+    for _ in range(300):
+        state.update(torch.randn(64, 4, 30), unit_axis=1)
+        held = [value for value in vars(state).values() if isinstance(value, torch.Tensor)]
+        sizes.append(sum(value.untyped_storage().nbytes() for value in held))
+    assert len(set(sizes)) == 1
 
 
 def test_the_wrong_width_is_refused() -> None:

@@ -8,16 +8,26 @@ into vector instructions. Groups run beside each other, a task each, so the resu
 the number of threads.
 """
 
+import threading
 from typing import no_type_check
 
 import numba
 import numpy as np
 
+_kept = threading.local()
 BLOCK = 1024
 """Positions in a block: long enough for the loops to pay, short enough for the second-level cache."""
 
 # Sums may be reordered and contracted; NaN and infinity keep their meaning, since they are looked for.
 _FAST = {"nsz", "contract", "reassoc", "arcp"}
+
+
+def buffers(groups: int, channels: int) -> np.ndarray:
+    """Return this thread's buffers for :func:`accumulate_maps`, float32 [group, channel, ``BLOCK``]."""
+    size = groups * channels * BLOCK
+    if len(getattr(_kept, "buffer", ())) < size:
+        _kept.buffer = np.zeros(size, np.float32)
+    return _kept.buffer[:size].reshape(groups, channels, BLOCK)
 
 
 @numba.njit(fastmath=_FAST, cache=True)
@@ -177,13 +187,14 @@ def _finish_block(buffer, width, channels, shift, mean, powers, gram):
 
 @numba.njit(fastmath=_FAST, cache=True, parallel=True)
 @no_type_check
-def accumulate_maps(maps, shift, first, gram, total, active, counts, kurtosis, pooled):
+def accumulate_maps(maps, shift, first, buffers, gram, total, active, counts, kurtosis, pooled):
     """Add the conv maps of a batch to the state of the groups, in place, a share of the samples to each.
 
     Args:
         maps: float32 [sample, channel, position], contiguous.
         shift: float32 [channel], taken off before any product.
         first: the group of the first share; the others go round from there.
+        buffers: float32 [group, C, ``BLOCK``], overwritten; a fresh one each call would fault in page by page.
         gram: float64 [group, C, C] with C the channels rounded up to 4; only entries with row ≥ column are whole.
         total: float64 [group, channel], Σ(x − shift).
         active: int64 [group, channel], how often x > 0.
@@ -196,10 +207,10 @@ def accumulate_maps(maps, shift, first, gram, total, active, counts, kurtosis, p
     samples, channels, positions = maps.shape
     groups = len(gram)
     for share in numba.prange(groups):
-        buffer = np.zeros((gram.shape[1], BLOCK), np.float32)
+        buffer = buffers[share]
+        buffer[channels:] = 0
         mean, powers = np.empty(BLOCK, np.float32), np.empty((2, BLOCK), np.float32)
         piece_active, piece_sums = np.empty(channels, np.int64), np.empty(channels, np.float64)
-        finite = np.empty((channels, BLOCK), np.float32)
         # sums of a share: the groups' states lie side by side, and two threads on one cache line slow each other
         sums, actives = np.zeros(channels, np.float64), np.zeros(channels, np.int64)
         products = np.zeros(gram.shape[1:], np.float64)
@@ -216,6 +227,7 @@ def accumulate_maps(maps, shift, first, gram, total, active, counts, kurtosis, p
                 )
                 kept = width
                 if not np.isfinite(check):
+                    finite = np.empty((channels, width), np.float32)
                     kept, bad = _finite_positions(sample, start, width, finite)
                     left_out += width - kept
                     nonfinite += bad

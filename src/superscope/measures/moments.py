@@ -15,7 +15,9 @@ from superscope.core.errors import InputError
 WIDE = 256
 """From this width on, float32 rows are multiplied in float32, a block of rows at a time, and summed in
 float64."""
-BLOCK = 256
+STRIPS = 4
+"""Column strips that a wide product is taken in."""
+BLOCK = 2048
 """Rows in one float32 product: few enough for the rounding to stay near ``SINGLE``."""
 SINGLE = 2.0**-24
 """Root mean square error of a covariance from float32 products, relative to the largest variance (measured:
@@ -187,12 +189,19 @@ def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[T
 
     ``rows`` [row, unit] are finite; ``shift`` is float64 and holds numbers that float32 has.
     """
-    double = exact or rows.dtype == torch.float64 or rows.shape[1] < WIDE
-    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=rows.device)
-    total = torch.zeros_like(shift)
+    width = rows.shape[1]
+    double = exact or rows.dtype == torch.float64 or width < WIDE
     near = shift if double else shift.float()
-    for block in rows.split(16 * BLOCK if double else BLOCK):
-        shifted = block.to(near.dtype) - near
-        gram += shifted.T @ shifted
-        total += shifted.sum(0, dtype=torch.float64)
+    gram = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
+    total = torch.zeros_like(shift)
+    # of a wide product the strips below the diagonal are the mirror image of those above
+    strip = -(-width // STRIPS) if width >= WIDE else width
+    buffer = torch.empty(min(len(rows), BLOCK), width, dtype=near.dtype, device=rows.device)
+    for block in rows.split(BLOCK):
+        shifted = torch.sub(block.to(near.dtype), near, out=buffer[: len(block)])
+        total += shifted.sum(0)
+        for left in range(0, width, strip):
+            gram[left : left + strip, left:] += shifted[:, left : left + strip].T @ shifted[:, left:]
+    if strip < width:
+        gram = gram.triu() + gram.triu(1).T
     return total, gram, torch.finfo(torch.float64).eps if double else SINGLE

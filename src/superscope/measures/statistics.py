@@ -26,7 +26,7 @@ FUSED_WIDTH = 128
 docs/benchmarks.md)."""
 FUSED_POSITIONS = 16
 _POOLED_VALUES = 2**18
-_KEPT_VALUES = 65_536
+_KEPT_VALUES, _VALUES_A_BATCH = 65_536, 4_096
 _OTHERS = ("cosine_mean", "cosine_std", "dead_fraction", "activation_frequency", "kurtosis")
 
 
@@ -57,9 +57,11 @@ class LayerStatistics:
         self._active, self._counts = zeros(width, dtype=torch.int64), zeros(4, dtype=torch.int64)
         self._kurtosis = zeros()
         self._cosines = [CosineState(width) for _ in range(self.groups)]
-        self._pooled: list[tuple[int, Tensor]] = []  # batches not yet in the cosines, with their first group
+        self._pooled = torch.empty(0, width, dtype=torch.float64, device=device)
+        self._parts: list[tuple[int, int, int]] = []  # of the pooled: first group, start, samples
         self._waiting = 0
-        self._values: list[Tensor] = []
+        # made once: small pieces that outlive a batch would pin the memory of its large ones
+        self._values, self._kept = torch.empty(_KEPT_VALUES), 0
         self._every = 1
 
     def update(self, batch: Tensor, *, unit_axis: int = -1, fused: bool | None = None) -> None:
@@ -84,27 +86,24 @@ class LayerStatistics:
             return
         maps = maps.reshape(len(maps), self.width, -1)
         shift = self._shift = _mean(maps[:8]) if self._shift is None else self._shift
-        if self._batches % self._every == 0:
-            self._keep_values(maps)
+        self._keep_values(maps)
         if fused is None:
             fused = self.width <= FUSED_WIDTH and maps.shape[2] >= FUSED_POSITIONS
             fused = fused and maps.device.type == "cpu" and maps.dtype == torch.float32
         first = self._batches % self.groups
         pooled = (self._update_fused if fused else self.update_reference)(maps, shift, first)
-        self._pooled.append((first, pooled))
+        self._pool(pooled, first)
         self.samples += len(maps)
         self._batches += 1
-        self._waiting += pooled.numel()
-        if self._waiting >= _POOLED_VALUES:
-            self._flush()
 
     def _update_fused(self, maps: Tensor, shift: Tensor, first: int) -> Tensor:
-        from superscope.measures.fused import accumulate_maps
+        from superscope.measures.fused import accumulate_maps, buffers
 
         pooled = torch.empty(len(maps), self.width, dtype=torch.float64)
         state = (self._gram, self._sum, self._active, self._counts, self._kurtosis, pooled)
+        scratch = buffers(self.groups, self._gram.shape[1])
         arrays = (part.numpy() for part in state)
-        accumulate_maps(maps.contiguous().numpy(), shift.float().numpy(), first, *arrays)
+        accumulate_maps(maps.contiguous().numpy(), shift.float().numpy(), first, scratch, *arrays)
         self._rounding = SINGLE
         return pooled
 
@@ -161,8 +160,8 @@ class LayerStatistics:
         return Moments.from_sums(self.rows, shift, self._sum.sum(0), gram, self._rounding)
 
     def values(self) -> Tensor:
-        """Return an even sample of single activations, at most 131,072, non-finite ones included."""
-        return torch.cat(self._values) if self._values else torch.empty(0)
+        """Return an even sample of single activations, at most 65,536, non-finite ones included."""
+        return self._values[: self._kept].clone()
 
     def measures(self) -> dict[str, float]:
         """Return every measure by name; NaN where it does not exist (no rows, no spread)."""
@@ -219,23 +218,39 @@ class LayerStatistics:
             merged.merge(self._cosines[g])
         return merged.result()
 
+    def _pool(self, pooled: Tensor, first: int) -> None:
+        """Put a batch's samples by for the cosines, whose products are cheaper many rows at a time."""
+        if self._waiting + len(pooled) > len(self._pooled):
+            self._flush()
+        if len(pooled) > len(self._pooled):
+            rows = max(len(pooled), _POOLED_VALUES // self.width)
+            self._pooled = torch.empty(rows, self.width, dtype=torch.float64, device=pooled.device)
+        self._pooled[self._waiting : self._waiting + len(pooled)] = pooled
+        self._parts.append((first, self._waiting, len(pooled)))
+        self._waiting += len(pooled)
+
     def _flush(self) -> None:
-        self._waiting = 0
         for g, cosine in enumerate(self._cosines):
             parts = [
-                rows[_share((g - first) % self.groups, self.groups, len(rows))]
-                for first, rows in self._pooled
+                self._pooled[start : start + count][_share((g - first) % self.groups, self.groups, count)]
+                for first, start, count in self._parts
             ]
             if parts:
                 cosine.update(torch.cat(parts))
-        self._pooled.clear()
+        self._parts.clear()
+        self._waiting = 0
 
     def _keep_values(self, maps: Tensor) -> None:
+        """Keep every so many values; when there is no room, drop every other one and keep half as many from here on."""
         flat = maps.reshape(-1)
-        # a copy: a view would hold on to the whole map
-        self._values.append(flat[:: max(1, len(flat) // 4096)].float().cpu().clone())
-        if sum(map(len, self._values)) > 2 * _KEPT_VALUES:  # keep every other batch from here on
-            self._values, self._every = self._values[::2], 2 * self._every
+        some = flat[:: self._every * max(1, len(flat) // _VALUES_A_BATCH)]
+        if self._kept + len(some) > len(self._values):
+            left = self._values[: self._kept : 2].clone()
+            self._kept, self._every = len(left), 2 * self._every
+            self._values[: self._kept] = left
+            some = some[::2]
+        self._values[self._kept : self._kept + len(some)] = some
+        self._kept += len(some)
 
 
 def _share(share: int, groups: int, samples: int) -> slice:
