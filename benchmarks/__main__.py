@@ -16,8 +16,13 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"no benchmark {', '.join(unknown)}; choose from {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    threads = f"{torch.get_num_threads()} threads"
     print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+        platform.machine(),
+        threads,
+        f"torch {torch.__version__}",
+        f"Python {platform.python_version()}",
+        sep=", ",
     )
     for name in names:
         print(f"\n## {name}\n", flush=True)

@@ -18,7 +18,7 @@ RESNET = f"{Path(__file__).parents[1] / 'examples' / 'resnet20.py'}:resnet20"
 
 
 def resnet20() -> tuple[nn.Module, Samples]:
-    """Return the network and 10,000 images: the real ones where SUPERSCOPE_DATA has them, noise of their shape elsewhere."""
+    """Return the network and 10,000 images: the real ones where SUPERSCOPE_DATA has them, else noise."""
     folder = os.environ.get("SUPERSCOPE_DATA")
     weights = Path(folder or "", "weights/resnet20-12fca82f.th")
     if folder and weights.exists():

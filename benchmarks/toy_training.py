@@ -1,7 +1,7 @@
 """Toy models: our reference path against the loop that the public notebooks share, one thread each.
 
-The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step. It counts instance-steps
-per CPU second: training steps times models, over the process' CPU time.
+The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step.
+It counts instance-steps per CPU second: training steps times models, over the process' CPU time.
 """
 
 import time

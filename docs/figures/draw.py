@@ -13,7 +13,7 @@ ROOT = HERE.parents[1]
 
 
 def pentagon() -> None:
-    """Five features in two dimensions at six densities."""
+    """Draw five features in two dimensions at six densities."""
     densities = [1.0, 0.55, 0.3, 0.17, 0.1, 0.05]
     toy = ss.toy.train(
         ss.toy.ToyConfig(n_features=5, n_hidden=2, importance=0.9), densities, steps=5_000, restarts=8
@@ -22,7 +22,7 @@ def pentagon() -> None:
 
 
 def resnet20(data: Path) -> None:
-    """The layers of a ResNet-20 on CIFAR-10."""
+    """Draw the layers of a ResNet-20 on CIFAR-10."""
     survey = ss.measure(
         f"{ROOT}/examples/resnet20.py:resnet20",
         load_data(f"cifar10:{data}/cifar10", normalize="imagenet"),

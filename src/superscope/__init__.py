@@ -1,4 +1,4 @@
-"""superscope: an instrument for superposition, the way a neural network stores more features than it has dimensions.
+"""superscope: an instrument for superposition, how a network stores more features than it has dimensions.
 
     import superscope as ss
 
@@ -41,8 +41,6 @@ _FOLDERS = (
 )
 _NAMES = {"SuperscopeError": "core.errors", "Survey": "survey", "measure": "survey"}
 
-__all__ = [*_FOLDERS, *_NAMES]  # pyright: ignore[reportUnsupportedDunderAll]
-
 
 def __getattr__(name: str) -> object:
     if name in _FOLDERS:
@@ -53,4 +51,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_FOLDERS, *_NAMES])

@@ -26,7 +26,7 @@ _REPEATS = (
 )
 EVERYTHING = "*"
 RESCALES = _NormBase
-"""Batch and instance norm with running statistics: in eval mode they rescale each unit of the layer before."""
+"""Batch and instance norm: in eval mode they rescale each unit of the layer before."""
 _CHANNELS_FIRST = (
     _ConvNd,
     _NormBase,
@@ -45,9 +45,9 @@ def select_layers(model: nn.Module, pattern: str | Sequence[str] = EVERYTHING) -
 
     A pattern is a shell glob over names as ``named_modules`` gives them (``*`` also spans dots), several
     separated by commas or given as a sequence. Modules that only hand on another's output (containers,
-    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard; ``*`` alone also passes
-    over batch norms, which in eval mode only rescale the units of the layer before (``*,*bn*`` has them too). A
-    model without submodules is its own layer, called ``(model)``.
+    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard; ``*`` alone also
+    passes over batch norms, which in eval mode only rescale the units of the layer before (``*,*bn*`` has
+    them too). A model without submodules is its own layer, called ``(model)``.
 
     Raises:
         LayerError: when a pattern matches nothing; it suggests the nearest names.

@@ -1,9 +1,9 @@
 """One pass over a conv map while it lies in the cache: Gram, sums, activity and kurtosis together.
 
 The plain reference is :meth:`superscope.measures.statistics.LayerStatistics.update_reference`; a property
-test holds the two together. A block is ``BLOCK`` positions with all their channels: it is
-shifted into a small buffer, looked at for non-finite values, and multiplied there in float32; blocks are
-summed in float64. The loops over positions are the inner ones, written on row views so that LLVM turns them
+test holds the two together. A block is ``BLOCK`` positions with all their channels: it is shifted
+into a small buffer, looked at for non-finite values, and multiplied there in float32; blocks are summed in
+float64. The loops over positions are the inner ones, written on row views so that LLVM turns them
 into vector instructions. Groups run beside each other, a task each, so the result does not depend on
 the number of threads.
 """
@@ -177,7 +177,7 @@ def _finish_block(buffer, width, channels, shift, mean, powers, gram):
     second, fourth = powers[0], powers[1]
     for c in range(channels):
         _central_powers(buffer[c], shift[c], mean, second, fourth)
-    # rows by a whole index, and loops of constant length: slices and remainders would cost as much as the products
+    # rows by a whole index, loops of constant length: slices and remainders cost as much as the products
     for c in range(0, len(buffer), 4):
         x0, x1, x2, x3 = buffer[c], buffer[c + 1], buffer[c + 2], buffer[c + 3]
         for d in range(0, c + 4, 2):
@@ -194,12 +194,12 @@ def accumulate_maps(maps, shift, first, buffers, gram, total, active, counts, ku
         maps: float32 [sample, channel, position], contiguous.
         shift: float32 [channel], taken off before any product.
         first: the group of the first share; the others go round from there.
-        buffers: float32 [group, C, ``BLOCK``], overwritten; a fresh one each call would fault in page by page.
-        gram: float64 [group, C, C] with C the channels rounded up to 4; only entries with row ≥ column are whole.
+        buffers: float32 [group, C, ``BLOCK``], overwritten; fresh ones would fault in page by page.
+        gram: float64 [group, C, C] with C the channels rounded up to 4; only row ≥ column is whole.
         total: float64 [group, channel], Σ(x − shift).
         active: int64 [group, channel], how often x > 0.
-        counts: int64 [group, 4]: positions kept, positions left out, non-finite values, positions of which the
-            kurtosis across channels exists.
+        counts: int64 [group, 4]: positions kept, positions left out, non-finite values, positions that
+            have a kurtosis across channels.
         kurtosis: float64 [group], the sum of that kurtosis.
         pooled: float64 [sample, channel], filled with the mean over the sample's kept positions (NaN without
             any).
@@ -211,7 +211,7 @@ def accumulate_maps(maps, shift, first, buffers, gram, total, active, counts, ku
         buffer[channels:] = 0
         mean, powers = np.empty(BLOCK, np.float32), np.empty((2, BLOCK), np.float32)
         piece_active, piece_sums = np.empty(channels, np.int64), np.empty(channels, np.float64)
-        # sums of a share: the groups' states lie side by side, and two threads on one cache line slow each other
+        # sums of a share: groups' states lie side by side, and threads on one cache line slow each other
         sums, actives = np.zeros(channels, np.float64), np.zeros(channels, np.int64)
         products = np.zeros(gram.shape[1:], np.float64)
         kept_positions = left_out = nonfinite = with_spread = 0

@@ -163,9 +163,9 @@ class Moments:
     def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
         """Return the singular values of the [row, unit] matrix, falling, centred by column where asked.
 
-        They are the square roots of the Gram matrix's eigenvalues, see :func:`singular_values`: what lies below about
-        1e-7 of the largest with float64 products, 1e-3 with float32 ones, reads as zero. There are always ``width``
-        values; fewer rows leave zeros at the end.
+        They are the square roots of the Gram matrix's eigenvalues, see :func:`singular_values`: what lies
+        below about 1e-7 of the largest with float64 products, 1e-3 with float32 ones, reads as zero. There
+        are always ``width`` values; fewer rows leave zeros at the end.
         """
         return singular_values(self.scatter(centred=centred), self.rounding)
 
@@ -175,8 +175,9 @@ def singular_values(
 ) -> Float[Tensor, "*batch width"]:
     """Return the singular values, falling, of the matrices X that ``scatter`` holds as XᵀX.
 
-    What lies below the rounding of XᵀX is no longer the data's and reads as zero: an error of standard deviation σ in
-    each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest diagonal entry.
+    What lies below the rounding of XᵀX is no longer the data's and reads as zero: an error of standard
+    deviation σ in each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest
+    diagonal entry.
     """
     eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)
     largest = scatter.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)

@@ -241,7 +241,7 @@ class LayerStatistics:
         self._waiting = 0
 
     def _keep_values(self, maps: Tensor) -> None:
-        """Keep every so many values; when there is no room, drop every other one and keep half as many from here on."""
+        """Keep some of the values; without room, drop every other one and keep half as many from here on."""
         flat = maps.reshape(-1)
         some = flat[:: self._every * max(1, len(flat) // _VALUES_A_BATCH)]
         if self._kept + len(some) > len(self._values):

@@ -25,6 +25,7 @@ def explore_ranks(table: pd.DataFrame, measures: Sequence[str] | None = None) ->
     Args:
         table: as for :func:`plot_rank_per_layer`; ``kind`` and ``samples`` are shown where the table has
             them.
+        measures: the columns to draw; every one that has a ratio where None.
 
     Raises:
         InputError: when the table is empty or a column is missing.

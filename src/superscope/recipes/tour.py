@@ -13,24 +13,37 @@ from superscope.recipes.toy_pentagon import TOY_PENTAGON, PentagonConfig
 from superscope.report import Picture, Prose, Section
 from superscope.survey import measure
 
-_INTRODUCTION = """A network can store more features than it has dimensions: it lays them out in directions that overlap a little, and
-pays with interference. That is superposition. This page looks at it from both ends.
+_INTRODUCTION = """A network can store more features than it has dimensions: it lays them out in directions
+that overlap a little, and pays with interference. That is superposition. This page looks at it from both
+ends.
 
-First come toy models, whose features are known because we chose them: five features, two dimensions, and the only thing that
-changes is how rarely a feature is active. Then comes a real, if small, network, a classifier of handwritten digits trained
-a moment ago, whose features nobody knows: here superscope measures each layer. The table sets what is published of the toy models beside
-what was measured just now, and the sections behind it show both."""
+First come toy models, whose features are known because we chose them: five features, two dimensions, and
+the only thing that changes is how rarely a feature is active. Then comes a real, if small, network, a
+classifier of handwritten digits trained a moment ago, whose features nobody knows: here superscope measures
+each layer. The table sets what is published of the toy models beside what was measured just now, and the
+sections behind it show both."""
+_TOYS = """Each panel is a network that squeezes five features into two dimensions and reads them back. The
+density is the share of inputs on which a feature is active, S = 1 − density the share on which it is zero.
+Dense features (S = 0) cannot share: the two most important get a dimension each, the others are dropped. As
+features become rare, two seldom meet, and the network packs four as opposite pairs, then all five as a
+pentagon."""
+_SHARES = """The dimensionality D_i of a feature is the share of a dimension that it has for itself: 1
+alone, 1/2 in an opposite pair, 2/5 in a pentagon, 0 when it is dropped. It is computed from the known
+directions; real networks do not show theirs."""
 
 
 @config
 class TourConfig:
-    """The main job on embedded data, in minutes: toy pentagon, a digits network layer by layer, a claims table, one report."""
+    """The main job on embedded data, in minutes.
+
+    A toy pentagon, a digits network measured layer by layer, published beside measured, one report.
+    """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2)
     """Seeds that the toy models are trained with; the claims are judged over them."""
-    steps: Annotated[int, Field(ge=1)] = 3_000
+    steps: Annotated[int, Field(ge=1)] = 2_000
     """Training steps of each toy model."""
-    restarts: Annotated[int, Field(ge=1)] = 4
+    restarts: Annotated[int, Field(ge=1)] = 8
     """Starts of each toy model, the best of which is kept."""
     out: Path | None = None
     """The run directory to write; runs/tour/STAMP-HASH by default. An unfinished tour is resumed."""
@@ -48,9 +61,10 @@ def run_tour(config: TourConfig | None = None) -> tuple[Path, list[Verdict]]:
 
 def _run(config: TourConfig, run: Run) -> Outcome:
     face = TOY_FACE.run(TOY_FACE.presets["quick"], run)
-    pentagon = TOY_PENTAGON.run(
-        PentagonConfig(seeds=config.seeds, steps=config.steps, restarts=config.restarts, sweep=6), run
+    options = PentagonConfig(
+        seeds=config.seeds, steps=config.steps, batch_size=512, lr=5e-3, restarts=config.restarts, sweep=6
     )
+    pentagon = TOY_PENTAGON.run(options, run)
     survey = measure("digits-mlp", "digits", seed=config.seeds[0])
     shown = pentagon.pictures
     ranks = Picture(
@@ -58,25 +72,18 @@ def _run(config: TourConfig, run: Run) -> Outcome:
         "Ranks of the activations of each layer, in dimensions and against the width, with 95 % intervals.",
         "Two panels of lines over five layers: ranks stay well below the width.",
     )
+    digits = (
+        "A ReLU network 64-64-32-10, trained on scikit-learn's digits, that classifies "
+        f"{survey.accuracy:.1%} of {survey.samples} test digits rightly. Its features are unknown, so what "
+        "can be measured is how its activations use the space they have."
+    )
+    toys = [shown[name] for name in ("sweep-features", "features", "gram", "norms")]
     sections = [
-        Section("Toy models: from orthogonal to a pentagon", [
-            Prose("Each panel is a network that squeezes five features into two dimensions and reads them back. S is the share of inputs on which a feature "
-                  "is zero. Dense features (S = 0) cannot share: the two most important get a dimension each, the others are dropped. As features become rare, "
-                  "two seldom meet, and the network packs four as opposite pairs, then all five as a pentagon."),
-            shown["sweep-features"], shown["features"], shown["gram"], shown["norms"],
-        ]),
-        Section("How much of a dimension each feature gets", [
-            Prose("The dimensionality D_i of a feature is the share of a dimension that it has for itself: 1 alone, 1/2 in an opposite pair, 2/5 in a pentagon, "
-                  "0 when it is dropped. It is computed from the known directions; real networks do not show theirs."),
-            shown["sweep-dimensionality"],
-        ]),
-        Section("A real network: digits, layer by layer", [
-            Prose(f"A ReLU network 64-64-32-10, trained on scikit-learn's digits, that classifies {survey.accuracy:.1%} of {survey.samples} test digits rightly. "
-                  "Its features are unknown, so what can be measured is how its activations use the space they have."),
-            ranks,
-        ]),
+        Section("Toy models: from orthogonal to a pentagon", [Prose(_TOYS), *toys]),
+        Section("How much of a dimension each feature gets", [Prose(_SHARES), shown["sweep-dimensionality"]]),
+        Section("A real network: digits, layer by layer", [Prose(digits), ranks]),
         *survey.sections(),
-    ]  # fmt: skip
+    ]
     return Outcome(
         rows=[*face.rows, *pentagon.rows],
         tables={**pentagon.tables, "layers": survey.table},

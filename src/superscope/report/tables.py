@@ -81,8 +81,8 @@ def number(value: object) -> str:
 def claim_row(claim: Mapping[str, object]) -> dict[str, object]:
     """Return a claim with its numbers as text, and the sign and the class of its verdict.
 
-    What is measured of a statement (``published`` is a text, without a tolerance) is the share of seeds in which it
-    holds.
+    What is measured of a statement (``published`` is a text, without a tolerance) is the share of seeds in
+    which it holds.
 
     Raises:
         InputError: when a field is missing or the verdict is no verdict.
