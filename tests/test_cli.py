@@ -280,7 +280,10 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_in_the_pass_leaves_nothing() -> None:
-    command = [sys.executable, "-m", "superscope", "measure", "nets.py:net", "--data", "nets.py:slow"]
+    # a shell without job control starts its background jobs, this test run perhaps, with SIGINT ignored
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start = f"{heed}from superscope.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "measure", "nets.py:net", "--data", "nets.py:slow"]
     with subprocess.Popen([*command, "--out", "out"], stderr=subprocess.PIPE, text=True) as process:
         try:
             while not Path("begun").exists():

@@ -147,7 +147,7 @@ def _measure(config: "MeasureConfig") -> int:
         names = [name for name, other in survey.left_out.items() if other == reason]
         print(f"left out: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}")
     print(", ".join(f"{name} {value}" for name, value in survey.facts().items()))
-    print("A number in brackets is a standard error; the full table and every measure are in the report.")
+    print("se: standard error, from leaving out an eighth of the samples at a time; the report has all")
     print(f"report: {report}")
     return 0
 

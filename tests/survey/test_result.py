@@ -77,7 +77,7 @@ def test_the_summary_is_the_main_columns(survey: Survey) -> None:
     assert len(lines) == 4
     assert lines[0].split()[:3] == ["layer", "kind", "width"]
     relu = survey.table.set_index("name").loc["relu"]
-    assert f"{relu['participation_ratio']:.1f} ({relu['participation_ratio_se']:.1f})" in lines[2]
+    assert f"{relu['participation_ratio']:.2f} ({relu['participation_ratio_se']:.2f})" in lines[2]
     assert f"{relu['activation_frequency']:.0%}" in lines[2]
     assert "nan" not in survey.summary()
 

@@ -52,7 +52,7 @@ def plot_features(
                 f"importance has {len(weights)} entries for {features} features; give one for each"
             )
         rank[np.argsort(-weights, kind="stable")] = np.arange(features)
-        meaning = "rank by importance"
+        meaning = "rank by importance, 0 the highest"
     if limit is None:
         longest = np.hypot(directions[:, 0], directions[:, 1])
         limit = 1.12 * float(longest[np.isfinite(longest)].max(initial=1.0))

@@ -28,7 +28,7 @@ from superscope.toy import ToyConfig
 _N, _M = 5, 2
 _SPARSITIES = (0.0, 0.8, 0.9)
 _FALLING, _EQUAL = [0.9**i for i in range(_N)], [1.0] * _N
-_IMPORTANCES = {"I = 0.9^i": _FALLING, "I = 1": _EQUAL}
+_IMPORTANCES = {"I=0.9^i": _FALLING, "I=1": _EQUAL}
 _WITHIN = 0.02
 
 
@@ -69,7 +69,7 @@ class PentagonConfig(ToyTraining):
 def _run(config: PentagonConfig, run: Run) -> Outcome:
     model = ToyConfig(n_features=_N, n_hidden=_M)
     states = [(name, S) for name in _IMPORTANCES for S in _SPARSITIES]
-    labels = [f"{name}, S = {S:g}" for name, S in states]
+    labels = [f"S={S:g}, {name}" for name, S in states]
     density = [1 - S for _, S in states]
     importance = torch.tensor([_IMPORTANCES[name] for name, _ in states])
     main = train_seeds(run, "states", config, model, density, importance)

@@ -83,8 +83,7 @@ def measure(
             bar.update(len(batch))
     rows = [
         _row(name, chosen[name], state, recorder.calls[name] / tally.batches)
-        for name in chosen
-        if (state := recorder.states.get(name)) is not None
+        for name, state in recorder.states.items()
     ]
     left_out = recorder.left_out | {
         name: "never called in the forward pass" for name in chosen if name not in recorder.calls

@@ -51,7 +51,7 @@ class Survey:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per layer, in the model's order.
+        """One row per layer, in the order in which the layers put out.
 
         ``name``, ``kind``, ``width`` (units), ``samples``, ``rows`` (samples times positions), every measure,
         its standard error as ``<measure>_se`` (NaN where there is none), and ``warnings``.
@@ -132,11 +132,12 @@ class Survey:
                 "layer": self.table["name"],
                 "kind": self.table["kind"],
                 "width": self.table["width"],
-                "rank 99%": [_with_error(row, "energy_rank", "{:.0f}") for row in self.rows],
+                "rank 99%": self.table["energy_rank"].map("{:.0f}".format),
                 "/ width": self.table["energy_rank_ratio"].map("{:.2f}".format),
-                "participation": [_with_error(row, "participation_ratio", "{:.1f}") for row in self.rows],
-                "cosine": [
-                    f"{row.measures['cosine_mean']:.2f}±{row.measures['cosine_std']:.2f}" for row in self.rows
+                "participation (se)": [_with_error(row, "participation_ratio") for row in self.rows],
+                "cosine mean, std": [
+                    f"{row.measures['cosine_mean']:.2f}, {row.measures['cosine_std']:.2f}"
+                    for row in self.rows
                 ],
                 "active": self.table["activation_frequency"].map("{:.0%}".format),
                 "dead": self.table["dead_fraction"].map("{:.0%}".format),
@@ -146,6 +147,6 @@ class Survey:
         return shown.to_string(index=False)
 
 
-def _with_error(row: LayerRow, measure: str, pattern: str) -> str:
+def _with_error(row: LayerRow, measure: str) -> str:
     error = row.errors[measure]
-    return pattern.format(row.measures[measure]) + (f" ({error:.1f})" if error == error else "")
+    return f"{row.measures[measure]:.2f}" + (f" ({error:.2f})" if error == error else "")
