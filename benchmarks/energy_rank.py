@@ -32,7 +32,7 @@ def main(quick: bool) -> None:
         "Moments (float32 products, summed in float64)": by_moments,
         "Moments(exact=True)": lambda: by_moments(exact=True),
     }
-    times = in_turns(rivals, 1 if quick else 5)
+    times = in_turns(rivals, 1 if quick else 5, settle=True)
     svd = times["numpy.linalg.svd, float32"]
     header("what", "rank", "seconds (median)", "svd's time over this (range)")
     for name, seconds in times.items():

@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping
 import torch
 
 
-def in_turns(rivals: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the wall seconds of each rival in each round, after one round that is not counted."""
+def in_turns(
+    rivals: Mapping[str, Callable[[], object]], rounds: int, *, settle: bool = False
+) -> dict[str, list[float]]:
+    """Return the wall seconds of each rival in each round, after one round that is not counted.
+
+    ``settle`` runs a rival once uncounted before each counted run: for short work, which the threads of the
+    rival before it, still spinning, would slow.
+    """
     times: dict[str, list[float]] = {name: [] for name in rivals}
     for round_ in range(rounds + 1):
         for name, work in rivals.items():
+            if settle:
+                work()
             start = time.perf_counter()
             work()
             if round_:

@@ -98,9 +98,7 @@ class Moments:
 
     def _add(self, rows: Tensor) -> None:
         if self.shift is None:
-            self.shift = (
-                rows[:1024].double().mean(0).float().double()
-            )  # float32 rows subtract the very same number
+            self.shift = first_shift(rows[:1024])
         total, gram, rounding = shifted_sums(rows, self.shift, exact=self.exact)
         self.total += total
         self.gram += gram
@@ -185,6 +183,16 @@ def singular_values(
     return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
 
 
+def first_shift(rows: Float[Tensor, "row width"]) -> Float[Tensor, " width"]:
+    """Return what to take off every row, from the first of them: their mean, or 0 where it costs no digits.
+
+    Float64, but numbers that float32 has, so that float32 rows subtract the very same. Means no larger than
+    the standard deviations cost the covariance at most one binary digit.
+    """
+    std, mean = torch.std_mean(rows.double(), 0, correction=0)
+    return torch.zeros_like(mean) if bool((mean.abs() <= std).all()) else mean.float().double()
+
+
 def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:
     """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding.
 
@@ -193,13 +201,16 @@ def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[T
     width = rows.shape[1]
     double = exact or rows.dtype == torch.float64 or width < WIDE
     near = shift if double else shift.float()
+    shifts = bool((shift != 0).any())
     gram = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
     total = torch.zeros_like(shift)
     # of a wide product the strips below the diagonal are the mirror image of those above
     strip = -(-width // STRIPS) if width >= WIDE else width
-    buffer = torch.empty(min(len(rows), BLOCK), width, dtype=near.dtype, device=rows.device)
+    buffer = torch.empty(min(len(rows), BLOCK) if shifts else 0, width, dtype=near.dtype, device=rows.device)
     for block in rows.split(BLOCK):
-        shifted = torch.sub(block.to(near.dtype), near, out=buffer[: len(block)])
+        shifted = block.to(near.dtype)
+        if shifts:
+            shifted = torch.sub(shifted, near, out=buffer[: len(block)])
         total += shifted.sum(0)
         for left in range(0, width, strip):
             gram[left : left + strip, left:] += shifted[:, left : left + strip].T @ shifted[:, left:]
