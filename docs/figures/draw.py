@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 import superscope as ss
 from superscope.core.artifacts import write_figure
 from superscope.data import load_data
@@ -18,7 +21,7 @@ def pentagon() -> None:
     toy = ss.toy.train(
         ss.toy.ToyConfig(n_features=5, n_hidden=2, importance=0.9), densities, steps=5_000, restarts=8
     )
-    write_figure(HERE / "pentagon.png", plot_features(toy.W, [f"density {p:g}" for p in densities]))
+    _write("pentagon", plot_features(toy.W, [f"density {p:g}" for p in densities]))
 
 
 def resnet20(data: Path) -> None:
@@ -29,10 +32,14 @@ def resnet20(data: Path) -> None:
         "*conv*",
         weights=data / "weights/resnet20-12fca82f.th",
     )
-    write_figure(
-        HERE / "resnet20.png",
-        plot_rank_per_layer(survey.table, ["energy_rank", "entropy_rank", "participation_ratio"]),
+    _write(
+        "resnet20", plot_rank_per_layer(survey.table, ["energy_rank", "entropy_rank", "participation_ratio"])
     )
+
+
+def _write(name: str, figure: Figure) -> None:
+    with mpl.rc_context({"savefig.dpi": 160}):
+        write_figure(HERE / f"{name}.png", figure)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,9 @@ def layer_sections(
             *sections,
         ]
     if left_out:
-        listed = pd.DataFrame({"layer": list(left_out), "reason": list(left_out.values())})
+        reasons = list(dict.fromkeys(left_out.values()))
+        names = [", ".join(name for name, why in left_out.items() if why == reason) for reason in reasons]
+        listed = pd.DataFrame({"reason": reasons, "layers": names})
         sections.append(
             Section("Layers left out", [DataTable(listed, "These match the pattern and were not measured.")])
         )
