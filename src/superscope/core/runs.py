@@ -50,7 +50,12 @@ class Run:
         path = self._hold() / "stages" / f"{name}.safetensors"
         if not path.exists():
             artifacts.write_tensors(path, work())
+            self.checkpoint(name).unlink(missing_ok=True)
         return artifacts.read_tensors(path)
+
+    def checkpoint(self, name: str) -> Path:
+        """Return the file in which the work of the stage ``name`` may keep its state until it is done."""
+        return self._hold() / "stages" / f"{name}.partial.safetensors"
 
     def metric(self, **fields: object) -> None:
         """Add a line to ``metrics.jsonl``."""

@@ -23,11 +23,11 @@ from superscope.measures import (
     features_represented,
     interference,
 )
-from superscope.toy import ToyConfig, train
+from superscope.toy import Schedule, ToyConfig, train
 
 EMBEDDED, ORTHOGONAL, ANTIPODAL = 0.5, 0.05, -0.95
 Count = Annotated[int, Field(ge=1)]
-_KEPT = ("W", "b", "loss", "history", "steps")
+_KEPT = ("W", "b", "W_out", "loss", "history", "W_history", "steps")
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -52,10 +52,12 @@ class ToyTraining:
     """AdamW's weight decay."""
     restarts: Count = 10
     """Starts of each model, the best of which is kept."""
+    schedule: Schedule = "constant"
+    """Learning rate: constant, or cosine from lr down to 0."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
-    threads: Count = 1
-    """Of a CPU; the matrices are too small to gain much from more."""
+    threads: Count | None = None
+    """Of a CPU; all where None."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,15 @@ class Sweep:
     loss: Float[Tensor, "seed instance"]
     history: Float[Tensor, "seed record instance"]
     steps: Int[Tensor, " record"]
+    W_out: Float[Tensor, "seed instance hidden feature"] | None = None
+    """Output weights of an untied model."""
+    W_history: Float[Tensor, "seed record instance hidden feature"] | None = None
+    """W at each record, where snapshots were asked for."""
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Return what is kept of the sweep, under ``name``."""
-        return {f"{name}/{key}": getattr(self, key) for key in _KEPT}
+        """Return what is kept of the sweep, under ``name``; not the snapshots, which are large."""
+        values = {key: getattr(self, key) for key in _KEPT if key != "W_history"}
+        return {f"{name}/{key}": value for key, value in values.items() if value is not None}
 
     def table(self, labels: Sequence[str], density: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
         """Return one row for each instance and seed."""
@@ -99,12 +106,15 @@ def train_seeds(
     name: str,
     options: ToyTraining,
     model: ToyConfig,
-    density: Sequence[float],
+    density: Sequence[float] | Float[Tensor, "instance feature"],
     importance: Float[Tensor, "instance feature"] | None = None,
+    *,
+    initial: Float[Tensor, "instance hidden feature"] | None = None,
+    snapshots: bool = False,
 ) -> Sweep:
-    """Train a sweep with each seed, every seed a stage of the run."""
+    """Train a sweep with each seed, every seed a stage of the run that goes on where it was killed."""
 
-    def work(seed: int) -> dict[str, Tensor]:
+    def work(seed: int, stage: str) -> dict[str, Tensor]:
         with threads(options.threads):
             result = train(
                 model,
@@ -114,17 +124,27 @@ def train_seeds(
                 batch_size=options.batch_size,
                 lr=options.lr,
                 weight_decay=options.weight_decay,
+                schedule=options.schedule,
                 restarts=options.restarts,
                 seed=seed,
                 device=options.device,
+                initial=initial,
+                snapshots=snapshots,
+                checkpoint=run.checkpoint(stage),
             )
-        return {key: getattr(result, key) for key in _KEPT}
+        values = {key: getattr(result, key) for key in _KEPT}
+        return {key: value for key, value in values.items() if value is not None}
 
+    stages = [f"{name}-seed-{seed}" for seed in options.seeds]
     # each seed is finished, and safe from a kill, before the next one starts
-    parts = [run.stage(f"{name}-seed-{seed}", lambda seed=seed: work(seed)) for seed in options.seeds]
+    parts = [
+        run.stage(stage, lambda seed=seed, stage=stage: work(seed, stage))
+        for seed, stage in zip(options.seeds, stages, strict=True)
+    ]
+    told = torch.as_tensor(density).tolist()
     for seed, part in zip(options.seeds, parts, strict=True):
-        run.metric(part=name, seed=seed, density=list(density), loss=part["loss"].tolist())
-    stacked = {key: torch.stack([part[key] for part in parts]) for key in ("W", "b", "loss", "history")}
+        run.metric(part=name, seed=seed, density=told, loss=part["loss"].tolist())
+    stacked = {key: torch.stack([part[key] for part in parts]) for key in parts[0] if key != "steps"}
     return Sweep(**stacked, steps=parts[0]["steps"])
 
 

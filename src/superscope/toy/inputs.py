@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,36 +11,46 @@ from torch import Tensor
 
 from superscope.core import ConfigError, InputError, checked
 from superscope.toy.model import ToyConfig, importances
+from superscope.toy.problem import Schedule
 
-BACKENDS = ("auto", "reference")
+BACKENDS = ("auto", "reference", "fused")
 
 Numbers = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 
-def option_faults(counts: Mapping[str, int], *, lr: float, weight_decay: float, backend: str) -> list[str]:
+def option_faults(
+    counts: Mapping[str, int], *, lr: float, weight_decay: float, schedule: str, backend: str
+) -> list[str]:
     """Return a line for each option that cannot be used; ``counts`` are those that must be at least 1."""
     faults = [f"{name} is {value}; at least 1 is needed" for name, value in counts.items() if value < 1]
     if not 0 < lr < math.inf:
         faults.append(f"lr is {lr}; a finite number above 0 is needed")
     if not 0 <= weight_decay < math.inf:
         faults.append(f"weight_decay is {weight_decay}; a finite number of at least 0 is needed")
+    if schedule not in get_args(Schedule):
+        faults.append(f"schedule {schedule!r} is unknown; choose from {', '.join(get_args(Schedule))}")
     if backend not in BACKENDS:
         faults.append(f"backend {backend!r} is unknown; choose from {', '.join(BACKENDS)}")
     return faults
 
 
 def checked_sweep(
-    config: ToyConfig, density: Numbers, importance: Numbers | None, faults: Sequence[str]
+    config: ToyConfig,
+    density: Numbers,
+    importance: Numbers | None,
+    faults: Sequence[str],
+    initial: Tensor | None = None,
 ) -> tuple[Float[Tensor, "instance feature"], Float[Tensor, "instance feature"]]:
     """Return density and importance of each feature in each instance.
 
     Raises:
-        ConfigError: with ``faults`` and those of config, density and importance, when there are any.
+        ConfigError: with ``faults`` and those of config, density, importance and start, if there are any.
     """
     found = list(faults)
     p = weights = torch.empty(0, 0)
     with _collected(found):
         default = importances(checked(config))
+        found.extend(_model_faults(config))
         if importance is None:
             weights = default
     with _collected(found):
@@ -47,9 +58,49 @@ def checked_sweep(
     with _collected(found):
         if importance is not None:
             weights = _importance(importance, config.n_features, len(p))
+    if len(p) and not found:
+        found.extend(_group_faults(config, p))
+    if initial is not None:
+        found.extend(_initial_faults(config, initial, len(p)))
     if found:
         raise ConfigError("train", found)
     return p.contiguous(), weights.expand(p.shape).contiguous()
+
+
+def _model_faults(config: ToyConfig) -> Iterator[str]:
+    n, m, grouped = config.n_features, config.n_hidden, sum(config.correlated) + sum(config.anticorrelated)
+    if config.hidden == "linear" and m > n:
+        yield (
+            f"n_hidden is {m} for {n} features; linear hidden units beyond the features hold nothing: "
+            f"give at most {n}, or hidden='relu'"
+        )
+    if grouped > n:
+        yield f"the groups have {grouped} features together and there are {n}; make them smaller"
+
+
+def _group_faults(config: ToyConfig, p: Float[Tensor, "instance feature"]) -> Iterator[str]:
+    start = 0
+    for name, sizes in (("correlated", config.correlated), ("anticorrelated", config.anticorrelated)):
+        by_feature = name == "anticorrelated" and config.marginal == "feature"
+        for k in sizes:
+            group = p[:, start : start + k]
+            which = f"the {name} features {start} to {start + k - 1}"
+            if by_feature and (group.sum(1) > 1 + 1e-6).any():
+                yield (
+                    f"the densities of {which} add up to {group.sum(1).max():g}; at most one is active at a "
+                    "time, so at most 1 is possible"
+                )
+            if not by_feature and (group != group[:, :1]).any():
+                yield f"{which} have different densities; they share one gate, so give them one density"
+            start += k
+
+
+def _initial_faults(config: ToyConfig, initial: Tensor, instances: int) -> Iterator[str]:
+    wanted = [instances, config.n_hidden, config.n_features]
+    if not config.tied:
+        yield "initial weights are for tied models; leave them out"
+    elif list(initial.shape) != wanted or not initial.isfinite().all():
+        yield f"initial has shape {list(initial.shape)}; finite weights of shape {wanted} are needed"
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
-"""Training of toy models: every instance of a sweep, and every restart of it, in one batch of matrices."""
+"""Training of toy models: every instance of a sweep, and every restart of it, in one call."""
 
-import math
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +13,17 @@ from torch import Tensor
 
 from superscope.core import InputError, generator, resolve_device
 from superscope.core import progress as progress_bar
+from superscope.core.checkpoint import Checkpoint
+from superscope.toy.backends import make_trainer
+from superscope.toy.data import draw
 from superscope.toy.inputs import Numbers, checked_sweep, option_faults
-from superscope.toy.model import Output, ToyConfig, loss, reconstruct, sample
+from superscope.toy.model import Activation, ToyConfig, activation, loss, reconstruct, target
+from superscope.toy.problem import Problem, Schedule, Trainer, Weights, start_weights
 
 EVALUATION_SAMPLES = 65_536
 _EVALUATION_CHUNK = 4_096
-_WINDOWS = 100
+_CHUNK_NUMBERS = 2**23
+_RECORDS = 100
 
 
 @dataclass(frozen=True)
@@ -26,20 +34,26 @@ class ToyResult:
     """Weights; column i is the direction of feature i."""
     b: Float[Tensor, "instance feature"]
     """Biases of the output."""
+    W_out: Float[Tensor, "instance hidden feature"] | None
+    """Output weights; None in a tied model, whose they are W."""
     loss: Float[Tensor, " instance"]
     """Loss on the evaluation set: 65,536 samples, the same for every restart of an instance."""
     history: Float[Tensor, "record instance"]
     """Training loss of the restart that was kept, averaged over the steps since the record before."""
     steps: Int[Tensor, " record"]
     """Steps done at each record."""
+    W_history: Float[Tensor, "record instance hidden feature"] | None
+    """W at each record, where ``snapshots`` asked for it."""
     density: Float[Tensor, "instance feature"]
-    """Probability that a feature is active."""
+    """Density of each feature."""
     importance: Float[Tensor, "instance feature"]
     """Weight of each feature in the loss."""
     restart_losses: Float[Tensor, "instance restart"]
     """Loss of every restart on the evaluation set; ``loss`` is the lowest of each row."""
     config: ToyConfig
     """The model."""
+    backend: str
+    """What trained it: reference or fused."""
 
 
 def train(
@@ -51,148 +65,157 @@ def train(
     batch_size: int = 1024,
     lr: float = 1e-3,
     weight_decay: float = 0.01,
+    schedule: Schedule = "constant",
     restarts: int = 1,
     seed: int = 0,
-    backend: str = "auto",
+    backend: Literal["auto", "reference", "fused"] | str = "auto",  # noqa: PYI051 (the choices, for the reader)
     device: str = "auto",
+    activation: Activation | None = None,
+    initial: Tensor | None = None,
+    snapshots: bool = False,
+    records: int = _RECORDS,
+    checkpoint: Path | None = None,
     show_progress: bool = True,
 ) -> ToyResult:
     """Train one toy model for each row of ``density`` and return the best of ``restarts`` for each.
 
-    AdamW works on each weight by itself, so the instances do not touch each other. Each restart of each
-    instance starts from its own draw (:func:`initial_weights`) and b = 0; the restarts of an instance see the
-    same batches. On a CPU the result is the same bits for the same arguments and number of threads.
+    The instances do not touch each other. Each restart of each instance starts from its own draw
+    (:func:`initial_weights`) and b = 0; the restarts of an instance see the same batches. On a CPU the result
+    is the same bits for the same arguments, with ``fused`` whatever the number of threads.
 
     Args:
-        config: the model.
+        config: the model and what its inputs are like.
         density: [instance], the same for all features, or [instance, feature]; in (0, 1].
         importance: [feature] or [instance, feature], at least 0; the config's where left out.
         steps: optimizer steps.
         batch_size: samples a step for each instance, drawn afresh.
-        lr: learning rate.
+        lr: learning rate of AdamW.
         weight_decay: AdamW's.
+        schedule: ``constant``, or ``cosine`` from lr down to 0.
         restarts: copies of each instance; the one with the lowest loss on the evaluation set is kept.
         seed: of the starts, the batches and the evaluation set, each with its own stream.
-        backend: ``reference`` is plain PyTorch; ``auto`` takes the quickest that is there.
+        backend: ``reference`` is plain PyTorch, ``fused`` trains each copy inside the core's cache;
+            ``auto`` takes ``fused`` where it can do what is asked.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        activation: a function on tensors in place of the config's output; ``reference`` only.
+        initial: [instance, hidden, feature], the start of W in place of a draw; tied models only.
+        snapshots: keep W at every record.
+        records: how many times the loss is recorded; at most once a step.
+        checkpoint: a file that the state is kept in every ten seconds and that training goes on from, to the
+            same bits. It stays when training ends.
         show_progress: show a bar where standard error is a terminal.
 
     Raises:
         InputError: for arguments that cannot be used, every fault in one message; and when a loss stops being
             finite, with the instance and the step.
+        ArtifactError: when the checkpoint cannot be written, is damaged or belongs to another training.
 
     >>> result = train(ToyConfig(n_features=5, n_hidden=2), density=[1.0, 0.1], steps=10)
     >>> result.W.shape
     torch.Size([2, 2, 5])
     """
     faults = option_faults(
-        {"steps": steps, "batch_size": batch_size, "restarts": restarts},
+        {"steps": steps, "batch_size": batch_size, "restarts": restarts, "records": records},
         lr=lr,
         weight_decay=weight_decay,
+        schedule=schedule,
         backend=backend,
     )
-    p, weights = checked_sweep(config, density, importance, faults)
-    where = resolve_device(device)
-    p, weights = p.to(where), weights.to(where)
-    windows = min(steps, _WINDOWS)
-    records = [steps * k // windows for k in range(1, windows + 1)]
+    p, weights = checked_sweep(config, density, importance, faults, initial)
+    problem = Problem(
+        config, p, weights, restarts, steps, batch_size, lr, weight_decay, schedule, seed, activation
+    )
+    start = start_weights(problem, initial)
+    trainer, where, used = make_trainer(problem, start, resolve_device(device), backend)
+    marks = [steps * k // min(steps, records) for k in range(min(steps, records) + 1)]
+    kept = None if checkpoint is None else Checkpoint(checkpoint, _identity(problem, start, marks, used))
+    history, snaps = _fit(trainer, problem, marks, kept, snapshots=snapshots, show_progress=show_progress)
 
-    W = initial_weights(config, len(p), restarts, seed).flatten(0, 1).to(where)
-    b = torch.zeros(len(W), config.n_features, device=where)
-    history = []
-    fitting = _fit(W, b, p, weights, config.output, records, batch_size, lr, weight_decay, seed)
-    for losses in progress_bar(fitting, "training", windows) if show_progress else fitting:
-        _check_finite(losses, records[len(history)])
-        history.append(losses)
-
-    W, b = W.detach(), b.detach()
-    losses = _evaluate(W, b, p, weights, config.output, seed)
+    final = trainer.weights()
+    losses = _evaluate(final, problem, where)
     _check_finite(losses, steps)
     best = losses.argmin(1)
-    rows = torch.arange(len(p), device=where)
-    kept = best + restarts * rows
+    rows = torch.arange(len(p))
+    copies = best.cpu() + restarts * rows
+    chosen = {name: value.cpu()[copies] for name, value in final.tensors().items()}
     return ToyResult(
-        W=W[kept].cpu(),
-        b=b[kept].cpu(),
-        loss=losses[rows, best].cpu(),
-        history=torch.stack(history)[:, rows, best].cpu(),
-        steps=torch.tensor(records),
-        density=p.cpu(),
-        importance=weights.cpu(),
+        W=chosen["W"],
+        b=chosen["b"],
+        W_out=chosen.get("W_out"),
+        loss=losses.cpu()[rows, best.cpu()],
+        history=history[:, copies],
+        steps=torch.tensor(marks[1:]),
+        W_history=snaps[:, copies] if snapshots else None,
+        density=p,
+        importance=weights,
         restart_losses=losses.cpu(),
         config=config,
+        backend=used,
     )
-
-
-def initial_weights(
-    config: ToyConfig, instances: int, restarts: int, seed: int
-) -> Float[Tensor, "{instances} {restarts} hidden feature"]:
-    """Draw W ~ N(0, 2/(m + n)) for each restart of each instance: Xavier's normal start of one matrix.
-
-    Each comes from its own stream of ``seed``, so it does not depend on how many are drawn beside it.
-    (Xavier's start of a 3-D tensor, as in the public notebooks, counts the instances in the fan.)
-    """
-    shape = config.n_hidden, config.n_features
-    scale = math.sqrt(2 / sum(shape))
-    draws = [
-        torch.randn(shape, generator=generator(seed, "init", i, r))
-        for i in range(instances)
-        for r in range(restarts)
-    ]
-    return scale * torch.stack(draws).view(instances, restarts, *shape)
 
 
 def _fit(
-    W: Float[Tensor, "copy hidden feature"],
-    b: Float[Tensor, "copy feature"],
-    p: Float[Tensor, "instance feature"],
-    importance: Float[Tensor, "instance feature"],
-    output: Output,
-    records: Sequence[int],
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
-    seed: int,
-) -> Iterator[Float[Tensor, "instance restart"]]:
-    """Train W and b in place and yield the mean loss of the steps up to each record."""
-    restarts = len(W) // len(p)
-    importance = importance.repeat_interleave(restarts, 0)
-    draws = generator(seed, "batches", device=W.device)
-    W.requires_grad_()
-    b.requires_grad_()
-    # the fused kernel is one call a step for all weights; other devices may lack it
-    fused = W.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW([W, b], lr=lr, weight_decay=weight_decay, fused=fused)
-    for count in torch.tensor([0, *records]).diff().tolist():
-        total = torch.zeros(len(W), device=W.device)
-        for _ in range(count):
-            x = sample(p, batch_size, draws).repeat_interleave(restarts, 0)
-            losses = loss(x, reconstruct(x, W, b, output), importance)
-            optimizer.zero_grad()
-            losses.sum().backward()
-            optimizer.step()
-            total += losses.detach()
-        yield (total / count).unflatten(0, (-1, restarts))
+    trainer: Trainer,
+    problem: Problem,
+    marks: list[int],
+    checkpoint: Checkpoint | None,
+    *,
+    snapshots: bool,
+    show_progress: bool,
+) -> tuple[Float[Tensor, "record copy"], Float[Tensor, "kept copy hidden feature"]]:
+    """Train from mark to mark, and return what was recorded at each."""
+    copies = len(problem.density) * problem.restarts
+    shape = copies, problem.config.n_hidden, problem.config.n_features
+    history, snaps = torch.empty(0, copies), torch.empty(0, *shape)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        history, snaps = state.pop("history"), state.pop("snapshots")
+        trainer.restore(state)
+    windows = list(pairwise(marks))[len(history) :]
+    bar = progress_bar(windows, "training", unit="record") if show_progress else windows
+    for start, stop in bar:
+        losses = trainer.advance(start, stop).cpu()
+        _check_finite(losses.unflatten(0, (-1, problem.restarts)), stop)
+        history = torch.cat([history, losses[None]])
+        if snapshots:
+            snaps = torch.cat([snaps, trainer.weights().W.cpu()[None]])
+        if checkpoint is not None and checkpoint.due:
+            checkpoint.save({**trainer.state(), "history": history, "snapshots": snaps})
+    return history, snaps
 
 
-def _evaluate(
-    W: Float[Tensor, "copy hidden feature"],
-    b: Float[Tensor, "copy feature"],
-    p: Float[Tensor, "instance feature"],
-    importance: Float[Tensor, "instance feature"],
-    output: Output,
-    seed: int,
-) -> Float[Tensor, "instance restart"]:
+def _identity(problem: Problem, start: Weights, marks: list[int], backend: str) -> str:
+    """Tell one training from another by all that decides its bits."""
+    parts: Mapping[str, object] = {**vars(problem), **start.tensors(), "marks": marks, "backend": backend}
+    digest = hashlib.sha256()
+    for name, value in parts.items():
+        told = value.numpy().tobytes() if isinstance(value, Tensor) else repr(value).encode()
+        if name == "activation" and value is not None:  # a function has no bits of its own; its name must do
+            told = repr(getattr(value, "__qualname__", type(value).__qualname__)).encode()
+        digest.update(name.encode() + told)
+    return digest.hexdigest()
+
+
+def _evaluate(weights: Weights, problem: Problem, where: torch.device) -> Float[Tensor, "instance restart"]:
     """Return each restart's loss on the same draws."""
-    W, b = W.unflatten(0, (len(p), -1)), b.unflatten(0, (len(p), -1))
-    draws = generator(seed, "evaluation", device=p.device)
-    total = torch.zeros(W.shape[:2], dtype=torch.float64, device=p.device)
-    chunks = EVALUATION_SAMPLES // _EVALUATION_CHUNK
-    for _ in range(chunks):
-        x = sample(p, _EVALUATION_CHUNK, draws)
-        for r in range(W.shape[1]):
-            total[:, r] += loss(x, reconstruct(x, W[:, r], b[:, r], output), importance)
-    return (total / chunks).float()
+    config, restarts = problem.config, problem.restarts
+    p, importance = problem.density.to(where), problem.importance.to(where)
+    by_restart = {
+        name: value.to(where).unflatten(0, (-1, restarts)) for name, value in weights.tensors().items()
+    }
+    f = problem.activation or activation(config.output, config.threshold)
+    draws = generator(problem.seed, "evaluation", device=where)
+    total = torch.zeros(len(p), restarts, dtype=torch.float64, device=where)
+    chunk = _EVALUATION_CHUNK
+    while chunk > 64 and chunk * p.numel() > _CHUNK_NUMBERS:
+        chunk //= 2
+    for _ in range(EVALUATION_SAMPLES // chunk):
+        x = draw(config, p, chunk, draws)
+        wanted = target(x, config)
+        for r in range(restarts):
+            now = {name: value[:, r] for name, value in by_restart.items()}
+            given = reconstruct(x, now["W"], now["b"], f, W_out=now.get("W_out"), hidden=config.hidden)
+            total[:, r] += loss(wanted, given, importance)
+    return (total / (EVALUATION_SAMPLES // chunk)).float()
 
 
 def _check_finite(losses: Float[Tensor, "instance restart"], step: int) -> None:
