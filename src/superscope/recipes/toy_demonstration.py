@@ -10,9 +10,9 @@ from torch import Tensor
 
 from superscope.core import Run, config
 from superscope.measures import interference
-from superscope.plots import plot_gram, plot_history, plot_norms
 from superscope.recipes.claims import Claim, Verdict, judge
 from superscope.recipes.recipe import Outcome, Recipe
+from superscope.recipes.toy_pictures import gram_picture, history_picture, norms_picture
 from superscope.recipes.toy_training import (
     ANTIPODAL,
     ORTHOGONAL,
@@ -206,21 +206,9 @@ def _all_superposed(W: Float[Tensor, "hidden feature"], m: int) -> bool:
 
 def _pictures(sweep: Sweep) -> dict[str, Picture]:
     return {
-        "gram": Picture(
-            plot_gram(sweep.W[0], sweep.b[0], _LABELS),
-            "WᵀW and the bias b at each density, features in order of importance.",
-            "A heat map with a column for the bias, for each density.",
-        ),
-        "norms": Picture(
-            plot_norms(sweep.W[0], _LABELS),
-            "Norms of the features at each density, coloured by interference.",
-            "A bar for each feature, in a panel for each density.",
-        ),
-        "history": Picture(
-            plot_history(sweep.history[0], _LABELS, sweep.steps),
-            "Training loss.",
-            "A curve over training for each density.",
-        ),
+        "gram": gram_picture(sweep, _LABELS),
+        "norms": norms_picture(sweep, _LABELS),
+        "history": history_picture(sweep, _LABELS),
     }
 
 

@@ -9,9 +9,15 @@ from torch import Tensor
 
 from superscope.core import Run, config
 from superscope.measures import feature_dimensionality
-from superscope.plots import plot_dimensionality, plot_features, plot_gram, plot_history, plot_norms
+from superscope.plots import plot_dimensionality
 from superscope.recipes.claims import Claim, Verdict, judge
 from superscope.recipes.recipe import Outcome, Recipe
+from superscope.recipes.toy_pictures import (
+    features_picture,
+    gram_picture,
+    history_picture,
+    norms_picture,
+)
 from superscope.recipes.toy_training import (
     ORTHOGONAL,
     Sweep,
@@ -141,31 +147,11 @@ def _pictures(
 ) -> dict[str, Picture]:
     D = feature_dimensionality(sweep.W).flatten(0, 1)
     return {
-        "features": Picture(
-            plot_features(main.W[0], labels, _FALLING),
-            "Feature directions W_i in the plane.",
-            "A panel of lines from the origin for each importance and sparsity.",
-        ),
-        "gram": Picture(
-            plot_gram(main.W[0], main.b[0], labels),
-            "WᵀW and the bias b of the same models.",
-            "A heat map with a column for the bias, for each importance and sparsity.",
-        ),
-        "norms": Picture(
-            plot_norms(main.W[0], labels),
-            "Norms of the features, coloured by interference.",
-            "Five bars for each importance and sparsity.",
-        ),
-        "history": Picture(
-            plot_history(main.history[0], labels, main.steps),
-            "Training loss of the restart that was kept.",
-            "A curve over training for each importance and sparsity.",
-        ),
-        "sweep-features": Picture(
-            plot_features(sweep.W[0], sweep_labels, _FALLING),
-            "Feature directions at each density of the sweep.",
-            "A panel of lines from the origin for each density, from dense to sparse.",
-        ),
+        "features": features_picture(main, labels, _FALLING),
+        "gram": gram_picture(main, labels),
+        "norms": norms_picture(main, labels),
+        "history": history_picture(main, labels),
+        "sweep-features": features_picture(sweep, sweep_labels, _FALLING),
         "sweep-dimensionality": Picture(
             plot_dimensionality(D, densities * len(sweep.W)),
             "Dimensionality of each feature against density, all seeds.",
