@@ -1,10 +1,26 @@
-"""Closed forms and solutions made by hand: the oracles that trained toy models are held to."""
+"""The linear model's loss in closed form: feature benefit and interference."""
 
-import math
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
+
+
+def linear_terms(
+    W: Float[Tensor, "*instance hidden feature"], importance: Float[Tensor, "*#instance feature"]
+) -> tuple[Float[Tensor, "*instance feature"], Float[Tensor, "*instance feature"]]:
+    """Return the benefit and the interference of each feature, read from x' = WᵀW x + b.
+
+    benefit_j = I_j (1 − ‖W_j‖²)² and interference_j = I_j Σ_{i≠j} (W_j·W_i)², in [0, ∞), without unit. Their
+    sums over j are the two terms of :func:`linear_loss`, which says of what loss.
+
+    >>> import torch
+    >>> benefit, interference = linear_terms(torch.tensor([[2.0, 1.0]]), torch.tensor([1.0, 3.0]))
+    >>> benefit, interference
+    (tensor([9., 0.]), tensor([ 4., 12.]))
+    """
+    gram = W.mT @ W
+    norms = gram.diagonal(dim1=-2, dim2=-1)
+    squares = (gram - norms.diag_embed()).square()
+    return importance * (1 - norms).square(), importance * squares.sum(-1)
 
 
 def linear_loss(
@@ -21,41 +37,20 @@ def linear_loss(
 
     Source: Elhage et al. 2022 (arXiv 2209.10652), section 3, "Mathematical understanding".
 
+    >>> import torch
     >>> benefit, interference = linear_loss(torch.tensor([[1.0, -1.0]]), torch.ones(2))
     >>> float(benefit), float(interference)
     (0.0, 2.0)
     """
-    gram = W.mT @ W
-    norms = gram.diagonal(dim1=-2, dim2=-1)
-    squares = (gram - torch.diag_embed(norms)).square()
-    return (importance * (1 - norms).square()).sum(-1), (importance * squares.sum(-1)).sum(-1)
+    benefit, interference = linear_terms(W, importance)
+    return benefit.sum(-1), interference.sum(-1)
 
 
 def variance(density: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return Var[x] = p/3 − p²/4 of an input that is 0 with probability 1 − p, else uniform on [0, 1].
 
+    >>> import torch
     >>> round(float(variance(torch.tensor(1.0))), 4)
     0.0833
     """
     return density / 3 - density.square() / 4
-
-
-def four_feature_face() -> Float[Tensor, "2 4"]:
-    """Return W = [[1, 0, −1, 0], [0, 1, 0, −1]]: four features in the plane as two antipodal pairs.
-
-    Each feature has interference 1, from its opposite, and dimensionality ½.
-    """
-    return torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])
-
-
-def regular_polygon(k: int, radius: float = 1.0) -> Float[Tensor, "2 {k}"]:
-    """Return k features of norm ``radius`` at equal angles in the plane.
-
-    For k ≥ 3 each has dimensionality 2/k.
-
-    >>> regular_polygon(4).round()
-    tensor([[ 1., -0., -1.,  0.],
-            [ 0.,  1., -0., -1.]])
-    """
-    angle = 2 * math.pi / k * torch.arange(k)
-    return radius * torch.stack([angle.cos(), angle.sin()])
