@@ -4,13 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superscope.core import generator
-from superscope.measures import feature_dimensionality, interference
 from superscope.toy import (
-    four_feature_face,
     linear_loss,
+    linear_terms,
     loss,
     reconstruct,
-    regular_polygon,
     sample,
     variance,
 )
@@ -21,6 +19,11 @@ def test_linear_loss_by_hand():
     W = torch.tensor([[2.0, 1.0]])
     benefit, interfering = linear_loss(W, torch.tensor([1.0, 3.0]))
     assert (float(benefit), float(interfering)) == (9.0, 16.0)
+
+
+def test_each_features_terms_by_hand():
+    benefit, interfering = linear_terms(torch.tensor([[2.0, 1.0]]), torch.tensor([1.0, 3.0]))
+    assert (benefit.tolist(), interfering.tolist()) == ([9.0, 0.0], [4.0, 12.0])
 
 
 @settings(deadline=None, max_examples=20)
@@ -71,18 +74,3 @@ def test_variance_is_that_of_the_samples():
     density = torch.tensor([1.0, 0.5, 0.1])
     x = sample(density, 400_000, generator(2, "test")).double()
     torch.testing.assert_close(variance(density).double(), x.var(0), rtol=0.02, atol=0)
-
-
-def test_face_has_interference_one_and_half_a_dimension_for_each_feature():
-    W = four_feature_face()
-    assert interference(W).tolist() == [1.0] * 4
-    assert feature_dimensionality(W).tolist() == [0.5] * 4
-
-
-@pytest.mark.parametrize("k", range(3, 9))
-def test_a_polygon_has_equal_norms_equal_angles_and_two_kth_of_a_dimension(k):
-    W = regular_polygon(k, 1.5).double()
-    torch.testing.assert_close(W.norm(dim=0), torch.full((k,), 1.5).double(), rtol=1e-6, atol=0)
-    beside = (W * W.roll(-1, 1)).sum(0)
-    torch.testing.assert_close(beside, beside[:1].expand(k), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(feature_dimensionality(W), torch.full((k,), 2 / k).double(), rtol=1e-6, atol=0)
