@@ -36,11 +36,14 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
+
+
 @config
 class ToyTraining:
     """How the toy models of a recipe are trained."""
 
-    seeds: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)] = (0, 1, 2, 3, 4)
+    seeds: Seeds = (0, 1, 2, 3, 4)
     """One training for each; the claims are judged over them."""
     steps: Count = 10_000
     """Optimizer steps."""
