@@ -165,13 +165,17 @@ def test_a_loss_that_is_not_finite_names_the_instance_and_the_step():
         )
 
 
-def test_an_interrupt_passes(monkeypatch):
+@pytest.mark.parametrize(
+    ("backend", "inner"),
+    [("reference", "superscope.toy.reference.draw"), ("fused", "superscope.toy.fused._train_copy")],
+)
+def test_an_interrupt_passes(backend, inner, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("superscope.toy.reference.draw", interrupt)
+    monkeypatch.setattr(inner, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(CONFIG, [0.5], **SHORT)
+        train(CONFIG, [0.5], backend=backend, **SHORT)
 
 
 def test_global_random_state_is_left_alone():

@@ -3,6 +3,7 @@
 import torch
 
 from superscope.core import InputError
+from superscope.toy import fused
 from superscope.toy.problem import Problem, Trainer, Weights
 from superscope.toy.reference import ReferenceTrainer
 
@@ -10,7 +11,16 @@ from superscope.toy.reference import ReferenceTrainer
 def make_trainer(
     problem: Problem, start: Weights, device: torch.device, backend: str
 ) -> tuple[Trainer, torch.device, str]:
-    """Return a trainer at its start, the device to evaluate on, and the name of the backend."""
-    if backend == "fused":
-        raise InputError("not yet")
-    return ReferenceTrainer(problem, start, device), device, "reference"
+    """Return a trainer at its start, the device to evaluate on, and the name of the backend.
+
+    Raises:
+        InputError: when the fused backend is asked for something that it does not do, with the reason.
+    """
+    reason = fused.declines(problem)
+    if device.type != "cpu":
+        reason = f"it is not there for the device {device}"
+    if backend == "fused" and reason is not None:
+        raise InputError(f"backend 'fused' cannot train this: {reason}; take auto or reference")
+    if backend == "reference" or reason is not None:
+        return ReferenceTrainer(problem, start, device), device, "reference"
+    return fused.FusedTrainer(problem, start), device, "fused"

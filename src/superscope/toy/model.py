@@ -120,7 +120,8 @@ def reconstruct(
     if hidden == "relu":
         h = torch.relu(h)
     pre = h @ (W if W_out is None else W_out) + b.unsqueeze(-2)
-    return (activation(output) if isinstance(output, str) else output)(pre)
+    f = output if callable(output) else activation(output)
+    return f(pre)
 
 
 def target(x: Float[Tensor, "*shape"], config: ToyConfig) -> Float[Tensor, "*shape"]:
