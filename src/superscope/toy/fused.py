@@ -1,14 +1,14 @@
 """The fast path on a CPU: one copy of a toy model trained step after step while it lies in the core's cache.
 
 A step draws the batch block by block, and sends each block forward and back before the next one is drawn, so
-that only the weights and one block of samples are ever in use. Copies run beside each other, a task each, with
-streams that depend on seed, instance and step alone: the bits do not depend on the number of threads.
-:class:`superscope.toy.reference.ReferenceTrainer` is the yardstick, and property tests hold the two together.
+that only the weights and one block of samples are ever in use. Copies run beside each other, a task each,
+with streams that depend on seed, instance and step alone: the bits do not depend on the number of threads.
+The plain reference is :class:`superscope.toy.reference.ReferenceTrainer`; property tests hold the two together.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numba
 import numpy as np
@@ -35,7 +35,7 @@ from superscope.toy.problem import Problem, Trainer, Weights
 from superscope.toy.stream import stream_key
 
 _NANOSECONDS_A_WORD, _NANOSECONDS_A_JUMP, _NANOSECONDS_A_PRODUCT = 0.45, 25.0, 0.05
-"""What they cost, to choose how an instance is drawn; the bits of a result depend on the choice, so these stay."""
+"""What they cost, to choose how an instance is drawn; a result's bits depend on the choice, so these stay."""
 _ABOVE_ZERO = np.nextafter(np.float32(0), np.float32(1))
 _THRESHOLDS = {"linear": np.float32(-np.inf), "relu": _ABOVE_ZERO}
 
@@ -104,9 +104,8 @@ class FusedTrainer(Trainer):
         self._w = torch.cat(flat, 1).float().contiguous().numpy()
         self._moments = np.zeros((2, *self._w.shape), np.float32)
         self._instances = [_instance(problem, i) for i in range(len(problem.density))]
-        self._order = sorted(
-            range(len(self._w)), key=lambda c: -self._instances[c // problem.restarts]["cost"]
-        )
+        costs = [self._instances[copy // problem.restarts].cost for copy in range(len(self._w))]
+        self._order = sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
 
     def advance(self, start: int, stop: int) -> Float[Tensor, " copy"]:
         """Train; see :class:`Trainer`."""
@@ -121,16 +120,9 @@ class FusedTrainer(Trainer):
         losses = torch.empty(len(self._w))
 
         def work(copy: int) -> None:
-            instance = self._instances[copy // problem.restarts]
-            losses[copy] = _train_copy(
-                self._w[copy],
-                self._moments[0, copy],
-                self._moments[1, copy],
-                *instance["arguments"],
-                start,
-                *steps,
-                problem.config.n_hidden,
-            )
+            weights = self._w[copy], *self._moments[:, copy]
+            world = self._instances[copy // problem.restarts].world
+            losses[copy] = _train_copy(*(*weights, *world, start, *steps, problem.config.n_hidden))
 
         threads = min(numba.get_num_threads(), len(self._order))
         if threads == 1:
@@ -166,8 +158,14 @@ def declines(problem: Problem) -> str | None:
     return None
 
 
-def _instance(problem: Problem, i: int) -> dict:
-    """Return what :func:`_train_copy` needs to know of an instance, and what a step of it costs."""
+class _Instance(NamedTuple):
+    """An instance as :func:`_train_copy` takes it, and what a step of it costs, in nanoseconds."""
+
+    world: tuple[Any, ...]
+    cost: float
+
+
+def _instance(problem: Problem, i: int) -> _Instance:
     config, p, batch = problem.config, problem.density[i].double(), problem.batch_size
     found = gates(p, config.correlated, config.anticorrelated, config.marginal)
     table = list(
@@ -182,7 +180,7 @@ def _instance(problem: Problem, i: int) -> dict:
     jumps = grouped or config.amplitude == "gaussian" or by_jump < by_sample
     with np.errstate(divide="ignore"):
         pace = -1 / np.log1p(-np.array([probability for *_, probability in table]))
-    arguments = (
+    world = (
         config.tied,
         config.hidden == "relu",
         np.float32(config.threshold) if config.output == "exrelu" else _THRESHOLDS[config.output],
@@ -197,7 +195,7 @@ def _instance(problem: Problem, i: int) -> dict:
         found.low.numpy(),
         found.high.numpy(),
     )
-    return {"arguments": arguments, "cost": by_jump if jumps else by_sample}
+    return _Instance(world, by_jump if jumps else by_sample)
 
 
 def _gate_table(
