@@ -10,7 +10,15 @@ from superscope.plots.geometry import plot_features as plot_features
 from superscope.plots.geometry import plot_gram as plot_gram
 from superscope.plots.geometry import plot_norms as plot_norms
 from superscope.plots.history import plot_history as plot_history
+from superscope.plots.intervals import plot_intervals as plot_intervals
 from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
 from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
 from superscope.plots.layers import plot_spectra as plot_spectra
+from superscope.plots.plane import plot_plane as plot_plane
 from superscope.plots.svg import inline_svg as inline_svg
+from superscope.plots.sweeps import plot_relation as plot_relation
+from superscope.plots.sweeps import plot_solutions as plot_solutions
+from superscope.plots.sweeps import plot_sweep as plot_sweep
+from superscope.plots.terms import plot_closed_form as plot_closed_form
+from superscope.plots.terms import plot_deviations as plot_deviations
+from superscope.plots.terms import plot_terms as plot_terms

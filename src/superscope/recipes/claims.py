@@ -98,7 +98,7 @@ def judge(
     mean = math.fsum(values) / count
     if tolerance is not None:
         distance = abs(mean - float(claim.published))
-        holds, interval = distance <= tolerance, _student(values, mean)
+        holds, interval = distance <= tolerance, student_interval(values)
         found = f"The mean is {distance:.3g} from the published number; {tolerance:.3g} is allowed."
     else:
         successes = round(math.fsum(values))
@@ -124,10 +124,18 @@ def _row(
     )
 
 
-def _student(values: Sequence[float], mean: float) -> tuple[float | None, float | None]:
+def student_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % interval of the mean, m ± t_{0.975, k−1} s/√k; None for one value.
+
+    Of differences that are paired by seed it is the paired interval.
+
+    >>> [round(end, 3) for end in student_interval([1.0, 2.0, 3.0])]
+    [-0.484, 4.484]
+    """
     count = len(values)
     if count == 1:
         return None, None
+    mean = math.fsum(values) / count
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     half = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1)) * deviation / math.sqrt(count)
     return mean - half, mean + half

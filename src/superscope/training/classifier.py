@@ -1,7 +1,7 @@
 """A classifier trained with cross-entropy and Adam, the same bits for the same seed."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,7 +11,7 @@ from superscope.core.random import generator
 
 def train_classifier(
     model: nn.Module,
-    inputs: Float[Tensor, "sample *shape"],
+    inputs: Num[Tensor, "sample *shape"],
     labels: Int[Tensor, " sample"],
     *,
     epochs: int = 30,
@@ -35,8 +35,6 @@ def train_classifier(
 
 
 @torch.inference_mode()
-def accuracy(
-    model: nn.Module, inputs: Float[Tensor, "sample *shape"], labels: Int[Tensor, " sample"]
-) -> float:
+def accuracy(model: nn.Module, inputs: Num[Tensor, "sample *shape"], labels: Int[Tensor, " sample"]) -> float:
     """Return the share of samples whose largest logit is their label's, in [0, 1]."""
     return float((model(inputs).argmax(1) == labels).double().mean())
