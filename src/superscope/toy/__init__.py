@@ -1,5 +1,9 @@
 """Toy models of superposition: worlds whose features are known, and networks trained on them."""
 
+from superscope.toy.adversarial import Attack as Attack
+from superscope.toy.adversarial import adversarial_vulnerability as adversarial_vulnerability
+from superscope.toy.adversarial import attack as attack
+from superscope.toy.adversarial import feature_attacks as feature_attacks
 from superscope.toy.data import draw as draw
 from superscope.toy.data import gates as gates
 from superscope.toy.data import sample as sample
