@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from superscope.core.errors import InputError
 from superscope.measures import (
+    capacity,
     dimensions_per_feature,
     feature_dimensionality,
     feature_norms,
     features_represented,
     gram,
     interference,
+    welch_bound,
+    welch_gap,
 )
 
 MEASURES = (
@@ -25,6 +28,8 @@ MEASURES = (
     feature_dimensionality,
     dimensions_per_feature,
     features_represented,
+    capacity,
+    welch_gap,
 )
 FACE = torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]])
 
@@ -138,6 +143,56 @@ def test_interference_and_dimensions_per_feature_do_not_overflow_at_1e15():
     torch.testing.assert_close(
         dimensions_per_feature(W * 1e15), dimensions_per_feature(W) * 1e-30, rtol=1e-5, atol=0
     )
+
+
+def test_capacity_by_hand_and_of_orthogonal_blocks():
+    W = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
+    assert capacity(W).item() == pytest.approx(0.2 + 0.8)
+    blocks = torch.block_diag(polygon(5), polygon(3), torch.tensor([[1.0, -1.0]]), torch.zeros(1, 2))
+    assert capacity(blocks).item() == pytest.approx(5)
+    i = 2
+    overlaps = (W.T @ W)[i].square()
+    assert feature_dimensionality(W)[i].item() == pytest.approx((overlaps[i] / overlaps.sum()).item())
+
+
+def test_welch_bound_by_hand():
+    assert welch_bound(3, 2) == pytest.approx(1 / 2)
+    assert welch_bound(4, 3) == pytest.approx(1 / 3)
+    assert welch_bound(6, 3) == pytest.approx(1 / math.sqrt(5))  # the six axes of the icosahedron
+    assert welch_bound(7, 1) == pytest.approx(1)
+    assert [welch_bound(n, 4) for n in (1, 2, 4)] == [0, 0, 0]
+    for n, m in ((0, 1), (1, 0)):
+        with pytest.raises(InputError, match="at least one of each"):
+            welch_bound(n, m)
+
+
+def test_welch_gap_is_0_for_equiangular_tight_frames_alone():
+    phi = (1 + math.sqrt(5)) / 2
+    axes = torch.tensor([[0, 1, phi], [0, 1, -phi], [1, phi, 0], [1, -phi, 0], [phi, 0, 1], [-phi, 0, 1]])
+    for frame in (polygon(3), axes.T.double(), torch.eye(3)):
+        assert welch_gap(frame).item() == pytest.approx(0, abs=1e-6)
+        assert welch_gap(5 * frame).item() == pytest.approx(0, abs=1e-6)
+    assert welch_gap(polygon(5)).item() == pytest.approx(math.cos(math.pi / 5) - math.sqrt(3 / 8))
+    assert welch_gap(FACE).item() == pytest.approx(1 - math.sqrt(2 / 6))
+
+
+def test_welch_gap_leaves_out_features_up_to_the_threshold():
+    W = torch.tensor([[1.0, -0.5, -0.5, 0.0, 0.3], [0.0, 0.75**0.5, -(0.75**0.5), 0.0, 0.0]])
+    assert welch_gap(W).item() == pytest.approx(1 - welch_bound(4, 2))
+    assert welch_gap(W, threshold=0.4).item() == pytest.approx(0, abs=1e-6)
+    assert welch_gap(W, threshold=2.0).item() == 0
+    assert welch_gap(torch.tensor([[1.0, math.nan]])).isnan().item()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 9))
+def test_no_directions_beat_the_welch_bound(seed, hidden, feature):
+    W = random_weights(seed, hidden, feature)
+    unit = W / W.norm(dim=0)
+    cosines = (unit.T @ unit).abs() - torch.eye(feature, dtype=W.dtype)
+    largest = cosines.max().clamp(min=0).item() if feature > 1 else 0.0
+    assert largest >= welch_bound(feature, hidden) - 1e-12
+    assert welch_gap(W).item() == pytest.approx(largest - welch_bound(feature, hidden), abs=1e-12)
 
 
 @pytest.mark.parametrize("measure", MEASURES)

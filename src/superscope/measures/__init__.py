@@ -1,11 +1,14 @@
 """Measures of superposition: pure functions on tensors, and states that stream and merge."""
 
+from superscope.measures.geometry import capacity as capacity
 from superscope.measures.geometry import dimensions_per_feature as dimensions_per_feature
 from superscope.measures.geometry import feature_dimensionality as feature_dimensionality
 from superscope.measures.geometry import feature_norms as feature_norms
 from superscope.measures.geometry import features_represented as features_represented
 from superscope.measures.geometry import gram as gram
 from superscope.measures.geometry import interference as interference
+from superscope.measures.geometry import welch_bound as welch_bound
+from superscope.measures.geometry import welch_gap as welch_gap
 from superscope.measures.moments import Moments as Moments
 from superscope.measures.similarity import CosineState as CosineState
 from superscope.measures.similarity import CosineStatistics as CosineStatistics
@@ -23,3 +26,9 @@ from superscope.measures.spectrum import rank_ratio as rank_ratio
 from superscope.measures.spectrum import spectral_entropy_rank as spectral_entropy_rank
 from superscope.measures.spectrum import stable_rank as stable_rank
 from superscope.measures.statistics import LayerStatistics as LayerStatistics
+from superscope.measures.structure import STRUCTURES as STRUCTURES
+from superscope.measures.structure import Component as Component
+from superscope.measures.structure import components as components
+from superscope.measures.structure import feature_graph as feature_graph
+from superscope.measures.structure import name_component as name_component
+from superscope.measures.structure import structure_counts as structure_counts

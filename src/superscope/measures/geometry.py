@@ -5,6 +5,8 @@ NaN or an infinity in W gives NaN wherever it enters the formula. The source is 
 Models of Superposition", arXiv 2209.10652, unless a function names another.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -123,6 +125,77 @@ def features_represented(
     tensor(2)
     """
     return (feature_norms(W) > threshold).sum(-1)
+
+
+def capacity(W: Float[Tensor, "*batch hidden feature"]) -> Float[Tensor, "*batch"]:
+    """Return the dimensions that all features have together: Σ_i D_i, the total capacity.
+
+    In [0, rank W], in dimensions. The capacity of one feature, C_i = (W_i·W_i)² / Σ_j (W_i·W_j)², is its
+    dimensionality D_i under another name. The total is the rank exactly where each D_i is the leverage of its
+    feature, so where every W_i is an eigenvector of WWᵀ: in blocks of polytopes, not in a random W.
+
+    Source: Scherlis et al. 2022, "Polysemanticity and Capacity in Neural Networks", arXiv 2210.01892.
+
+    Raises:
+        InputError: when W has fewer than two axes, no hidden dimension or no feature.
+
+    >>> capacity(torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]]))
+    tensor(2.)
+    """
+    return feature_dimensionality(W).sum(-1)
+
+
+def welch_bound(n: int, m: int) -> float:
+    """Return what the largest |cosine| among n directions in m dimensions is at least: √((n − m)/(m(n − 1))).
+
+    In [0, 1], without unit; 0 for n ≤ m, where all can be orthogonal. It is reached by equiangular tight
+    frames alone, which needs n ≤ m(m + 1)/2: the triangle (½) and the tetrahedron (1/3) are such, the
+    pentagon is not.
+
+    Source: Welch 1974, "Lower bounds on the maximum cross correlation of signals".
+
+    Args:
+        n: number of directions.
+        m: number of dimensions.
+
+    Raises:
+        InputError: when either is less than 1.
+
+    >>> round(welch_bound(3, 2), 6), round(welch_bound(400, 30), 6), welch_bound(5, 5)
+    (0.5, 0.175814, 0.0)
+    """
+    if n < 1 or m < 1:
+        raise InputError(f"{n} directions in {m} dimensions; give at least one of each")
+    return math.sqrt((n - m) / (m * (n - 1))) if n > m else 0.0
+
+
+def welch_gap(W: Float[Tensor, "*batch hidden feature"], threshold: float = 0.0) -> Float[Tensor, "*batch"]:
+    """Return how much closer two features come than they must: max_{i≠j} |Ŵ_i·Ŵ_j| less the bound.
+
+    In [0, 1], without unit; the bound is :func:`welch_bound` for the features whose norm is above
+    ``threshold`` and the hidden dimensions of W. 0 for orthogonal features, the triangle, the tetrahedron and
+    any other equiangular tight frame; 0 for fewer than two features, too. An antipodal pair has |cosine| 1,
+    so that W full of digons is far from the bound although its features do not hurt each other behind a ReLU.
+
+    Args:
+        W: feature directions.
+        threshold: norm up to which a feature is left out, in the units of W.
+
+    Raises:
+        InputError: when W has fewer than two axes, no hidden dimension or no feature.
+
+    >>> welch_gap(torch.tensor([[1.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, -1.0]]))
+    tensor(0.4226)
+    """
+    W = _checked(W)
+    counted = ~(feature_norms(W) <= threshold)  # a NaN is counted, so that it shows
+    directions = _directions(W)
+    different = ~torch.eye(W.shape[-1], dtype=torch.bool, device=W.device)
+    pairs = counted.unsqueeze(-1) & counted.unsqueeze(-2) & different
+    largest = (directions.mT @ directions).abs().masked_fill(~pairs, 0).amax((-2, -1))
+    n, m = counted.sum(-1).to(W.dtype), W.shape[-2]
+    bound = ((n - m).clamp(min=0) / (m * (n - 1).clamp(min=1))).sqrt()
+    return (largest - bound).clamp(min=0)
 
 
 def _checked(W: Tensor) -> Tensor:
