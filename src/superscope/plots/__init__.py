@@ -10,7 +10,6 @@ from superscope.plots.geometry import plot_features as plot_features
 from superscope.plots.geometry import plot_gram as plot_gram
 from superscope.plots.geometry import plot_norms as plot_norms
 from superscope.plots.history import plot_history as plot_history
-from superscope.plots.intervals import plot_intervals as plot_intervals
 from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
 from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
 from superscope.plots.layers import plot_spectra as plot_spectra
