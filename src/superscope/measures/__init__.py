@@ -10,6 +10,12 @@ from superscope.measures.geometry import interference as interference
 from superscope.measures.geometry import welch_bound as welch_bound
 from superscope.measures.geometry import welch_gap as welch_gap
 from superscope.measures.moments import Moments as Moments
+from superscope.measures.neurons import InhibitionMotif as InhibitionMotif
+from superscope.measures.neurons import NeuronCensus as NeuronCensus
+from superscope.measures.neurons import inhibition_motifs as inhibition_motifs
+from superscope.measures.neurons import neuron_census as neuron_census
+from superscope.measures.neurons import neuron_order as neuron_order
+from superscope.measures.neurons import weight_stacks as weight_stacks
 from superscope.measures.similarity import CosineState as CosineState
 from superscope.measures.similarity import CosineStatistics as CosineStatistics
 from superscope.measures.similarity import pairwise_cosine as pairwise_cosine
