@@ -21,7 +21,7 @@ def test_what_is_saved_is_read_back(tmp_path):
 def test_it_is_due_after_its_seconds_and_not_right_after_a_save(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("superscope.core.checkpoint.time.monotonic", lambda: now[0])
-    checkpoint = Checkpoint(tmp_path / "state", "work", seconds=5)
+    checkpoint = Checkpoint(tmp_path / "state", "work", seconds=5.0)
     assert not checkpoint.due
     now[0] += 5
     assert checkpoint.due
@@ -39,5 +39,5 @@ def test_the_state_of_other_work_and_a_damaged_file_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[-3] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ArtifactError, match="cannot read .*state"):
+    with pytest.raises(ArtifactError, match=r"cannot read .*state"):
         Checkpoint(path, "work 1").load()
