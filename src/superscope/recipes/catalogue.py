@@ -3,16 +3,20 @@
 from pathlib import Path
 
 from superscope.core import InputError
+from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
 from superscope.recipes.claims import Verdict
 from superscope.recipes.recipe import Recipe, execute
 from superscope.recipes.toy_demonstration import TOY_DEMONSTRATION
 from superscope.recipes.toy_face import TOY_FACE
+from superscope.recipes.toy_loss_terms import TOY_LOSS_TERMS
 from superscope.recipes.toy_pentagon import TOY_PENTAGON
 
 RECIPES: dict[str, Recipe] = {
     "toy-face": TOY_FACE,
     "toy-pentagon": TOY_PENTAGON,
     "toy-demonstration": TOY_DEMONSTRATION,
+    "toy-loss-terms": TOY_LOSS_TERMS,
+    "affix-hallucination": AFFIX_HALLUCINATION,
 }
 
 
