@@ -3,7 +3,8 @@
 A step draws the batch block by block, and sends each block forward and back before the next one is drawn, so
 that only the weights and one block of samples are ever in use. Copies run beside each other, a task each,
 with streams that depend on seed, instance and step alone: the bits do not depend on the number of threads.
-The plain reference is :class:`superscope.toy.reference.ReferenceTrainer`; property tests hold the two together.
+The plain reference is :class:`superscope.toy.reference.ReferenceTrainer`; property tests hold the two
+together.
 """
 
 from collections.abc import Iterator
@@ -124,13 +125,22 @@ class FusedTrainer(Trainer):
             world = self._instances[copy // problem.restarts].world
             losses[copy] = _train_copy(*(*weights, *world, start, *steps, problem.config.n_hidden))
 
+        pending = iter(self._order)  # dear copies first, so that no thread waits long at the end
+
+        def work_off(_: int) -> None:
+            for copy in pending:
+                work(copy)
+
         threads = min(numba.get_num_threads(), len(self._order))
         if threads == 1:
-            for copy in self._order:
-                work(copy)
-        else:
-            with ThreadPoolExecutor(threads) as pool:  # dear copies first, so that no thread waits long
-                list(pool.map(work, self._order))
+            work_off(0)
+            return losses
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                list(pool.map(work_off, range(threads)))
+            except BaseException:  # Ctrl-C: what has not begun is left
+                list(pending)
+                raise
         return losses
 
     def weights(self) -> Weights:
