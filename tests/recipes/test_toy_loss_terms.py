@@ -4,7 +4,9 @@ import gc
 import pytest
 import torch
 
+from superscope.core import checked
 from superscope.core.artifacts import read_tensors, tensor_hashes
+from superscope.core.config import from_json, to_json
 from superscope.recipes import RECIPES, loss_checks, run_recipe, toy_loss_terms
 
 SMOKE = dataclasses.replace(RECIPES["toy-loss-terms"].presets["smoke"], models=1, samples=2_000)
@@ -18,6 +20,14 @@ def hashes(path):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return run_recipe("toy-loss-terms", SMOKE, tmp_path_factory.mktemp("terms") / "run")
+
+
+def test_presets_are_sound_configs_that_survive_json():
+    recipe = RECIPES["toy-loss-terms"]
+    assert list(recipe.presets) == ["smoke", "quick", "paper"]
+    for config in recipe.presets.values():
+        assert from_json(recipe.config, to_json(config)) == checked(config) == config
+    assert len(recipe.presets["quick"].seeds) >= 5
 
 
 def test_every_claim_is_reproduced_and_every_file_written(whole):

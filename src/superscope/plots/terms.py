@@ -111,7 +111,7 @@ def plot_closed_form(
             at, value, half, fmt="o", color=style.INK, markersize=3, linewidth=0, elinewidth=1.2, capsize=2.5,
             label=style.label(measured_label),
         )  # fmt: skip
-    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]) if ax.get_ylim()[0] < 0 else 0.0)
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     style.say(ax, x=style.label(axes[0]), y=style.label(axes[1]))
     style.legend(ax, "upper center", -0.18)
     return figure
