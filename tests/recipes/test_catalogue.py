@@ -11,7 +11,15 @@ from superscope.core.artifacts import read_tensors, tensor_hashes
 from superscope.core.config import from_json, to_json
 from superscope.recipes import RECIPES, run_recipe, toy_training
 
-TOYS = ("toy-face", "toy-pentagon", "toy-demonstration")
+TOYS = (
+    "toy-face",
+    "toy-pentagon",
+    "toy-demonstration",
+    "toy-nonuniform",
+    "toy-correlated",
+    "toy-adversarial",
+    "toy-exrelu",
+)
 
 
 def hashes(path):

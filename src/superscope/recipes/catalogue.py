@@ -6,9 +6,13 @@ from superscope.core import InputError
 from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
 from superscope.recipes.claims import Verdict
 from superscope.recipes.recipe import Recipe, execute
+from superscope.recipes.toy_adversarial import TOY_ADVERSARIAL
+from superscope.recipes.toy_correlated import TOY_CORRELATED
 from superscope.recipes.toy_demonstration import TOY_DEMONSTRATION
+from superscope.recipes.toy_exrelu import TOY_EXRELU
 from superscope.recipes.toy_face import TOY_FACE
 from superscope.recipes.toy_loss_terms import TOY_LOSS_TERMS
+from superscope.recipes.toy_nonuniform import TOY_NONUNIFORM
 from superscope.recipes.toy_pentagon import TOY_PENTAGON
 
 RECIPES: dict[str, Recipe] = {
@@ -17,6 +21,10 @@ RECIPES: dict[str, Recipe] = {
     "toy-demonstration": TOY_DEMONSTRATION,
     "toy-loss-terms": TOY_LOSS_TERMS,
     "affix-hallucination": AFFIX_HALLUCINATION,
+    "toy-adversarial": TOY_ADVERSARIAL,
+    "toy-correlated": TOY_CORRELATED,
+    "toy-exrelu": TOY_EXRELU,
+    "toy-nonuniform": TOY_NONUNIFORM,
 }
 
 
