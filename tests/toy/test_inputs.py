@@ -53,6 +53,8 @@ def test_importances_that_cannot_be_used(importance, message):
         ({"lr": 0.0}, "lr is 0.0; a finite number above 0"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"gain": 0.0}, "gain is 0.0; a finite number above 0 is needed"),
+        ({"gain": float("nan")}, "gain is nan"),
         ({"weight_decay": float("inf")}, "weight_decay is inf"),
         ({"backend": "fast"}, "backend 'fast' is unknown; choose from auto, reference"),
         ({"device": "gpu"}, "device 'gpu' cannot be used here"),

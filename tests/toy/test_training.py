@@ -109,6 +109,15 @@ def test_starts_have_the_variance_of_one_matrix():
     assert abs(starts.mean()) < 4 * (2 / 50 / size) ** 0.5
 
 
+def test_gain_scales_the_draw_of_every_weight():
+    config = ToyConfig(n_features=5, n_hidden=4, hidden="relu", tied=False)
+    still = {"steps": 1, "lr": 1e-12, "weight_decay": 0.0, "seed": 7, "show_progress": False}
+    one, small = (train(config, [0.5], gain=gain, **still) for gain in (1.0, 0.25))
+    torch.testing.assert_close(one.W, initial_weights(config, 1, 1, 7)[:, 0])
+    torch.testing.assert_close(small.W, 0.25 * one.W)
+    torch.testing.assert_close(small.W_out, 0.25 * one.W_out)
+
+
 def test_one_step_is_adamw_on_the_gradient_of_each_instance():
     options = {"steps": 1, "batch_size": 16, "lr": 0.1, "weight_decay": 0.5, "show_progress": False}
     result = train(CONFIG, [0.5, 0.2], **options)

@@ -19,7 +19,7 @@ Numbers = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 
 def option_faults(
-    counts: Mapping[str, int], *, lr: float, weight_decay: float, schedule: str, backend: str
+    counts: Mapping[str, int], *, lr: float, weight_decay: float, gain: float, schedule: str, backend: str
 ) -> list[str]:
     """Return a line for each option that cannot be used; ``counts`` are those that must be at least 1."""
     faults = [f"{name} is {value}; at least 1 is needed" for name, value in counts.items() if value < 1]
@@ -27,6 +27,8 @@ def option_faults(
         faults.append(f"lr is {lr}; a finite number above 0 is needed")
     if not 0 <= weight_decay < math.inf:
         faults.append(f"weight_decay is {weight_decay}; a finite number of at least 0 is needed")
+    if not 0 < gain < math.inf:
+        faults.append(f"gain is {gain}; a finite number above 0 is needed")
     if schedule not in get_args(Schedule):
         faults.append(f"schedule {schedule!r} is unknown; choose from {', '.join(get_args(Schedule))}")
     if backend not in BACKENDS:

@@ -92,16 +92,19 @@ def initial_weights(
     return scale * torch.stack(draws).view(instances, restarts, *shape)
 
 
-def start_weights(problem: Problem, initial: Float[Tensor, "instance hidden feature"] | None) -> Weights:
-    """Return the weights that training starts from: drawn, or ``initial`` for all restarts; b = 0."""
+def start_weights(
+    problem: Problem, initial: Float[Tensor, "instance hidden feature"] | None, gain: float = 1.0
+) -> Weights:
+    """Return the weights that training starts from: ``gain`` times a draw, or ``initial`` for all; b = 0."""
     config, instances = problem.config, len(problem.density)
     copies = instances * problem.restarts
     W = (
-        initial_weights(config, instances, problem.restarts, problem.seed).flatten(0, 1)
+        gain * initial_weights(config, instances, problem.restarts, problem.seed).flatten(0, 1)
         if initial is None
         else initial.float().cpu().repeat_interleave(problem.restarts, 0)
     )
     W_out = None
     if not config.tied:
-        W_out = initial_weights(config, instances, problem.restarts, problem.seed, "init-out").flatten(0, 1)
+        drawn = initial_weights(config, instances, problem.restarts, problem.seed, "init-out")
+        W_out = gain * drawn.flatten(0, 1)
     return Weights(W, torch.zeros(copies, config.n_features), W_out)
