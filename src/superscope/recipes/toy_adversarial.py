@@ -76,8 +76,8 @@ def _run(config: AdversarialConfig, run: Run) -> Outcome:
     packed = squared_norm(sweep.W) / config.hidden
     labels = [f"density {p:.3g}" for p in densities]
     table = sweep.table(labels, densities, config.seeds)
-    table["features per dimension"] = packed.T.flatten()
-    table["vulnerability"] = vulnerability.T.flatten()
+    table["features per dimension"] = packed.T.flatten().tolist()
+    table["vulnerability"] = vulnerability.T.flatten().tolist()
     pictures = _pictures(densities, vulnerability, packed)
     sections = [
         Section(

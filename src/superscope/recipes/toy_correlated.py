@@ -221,7 +221,7 @@ def _pairs_table(
 ) -> pd.DataFrame:
     table = sweep.table(labels, densities, seeds)
     table["pairs collapsed"] = [collapsed(W[k]) for k in range(len(densities)) for W in sweep.W]
-    table["share along (a − b)/√2"] = odd_share(sweep.W).T.flatten()
+    table["share along (a − b)/√2"] = odd_share(sweep.W).T.flatten().tolist()
     return table
 
 

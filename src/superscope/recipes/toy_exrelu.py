@@ -170,9 +170,9 @@ def paired(
     return pd.DataFrame(
         {
             "density": [*(f"{p:.3g}" for p in densities), "all together"],
-            "mean difference": mean,
-            "low": mean - half,
-            "high": mean + half,
+            "mean difference": mean.tolist(),
+            "low": (mean - half).tolist(),
+            "high": (mean + half).tolist(),
         }
     )
 
@@ -225,7 +225,7 @@ def _pictures(
             f"Two rows of {count} panels of lines from the origin.",
         ),
         "represented": Picture(
-            against_density(features_represented(both, EMBEDDED), count_name),
+            against_density(features_represented(both, EMBEDDED).double(), count_name),
             "Features with ‖W_i‖ > 0.5, of five in two dimensions.",
             "Two curves against density.",
         ),
@@ -235,7 +235,7 @@ def _pictures(
             "Two curves against density.",
         ),
         "threshold-represented": Picture(
-            against_threshold(features_represented(by_threshold, EMBEDDED), count_name),
+            against_threshold(features_represented(by_threshold, EMBEDDED).double(), count_name),
             "Features with ‖W_i‖ > 0.5 against the threshold.",
             f"A curve for each of {len(_SWEPT)} densities.",
         ),
