@@ -8,10 +8,9 @@ from superscope.core import generator
 from superscope.toy import ToyConfig, draw
 from superscope.toy.draws import AMPLITUDES, QUADS, draw_active, draw_block
 from superscope.toy.fused import _instance
-from superscope.toy.kernels import LANES
 from superscope.toy.problem import Problem
 
-BATCH, STEPS = 256, 160
+BATCH, STEPS, LANES = 256, 160, 64
 
 
 def world(config, p, batch=BATCH):

@@ -11,7 +11,7 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from superscope.toy.kernels import FAST, LANES
+from superscope.toy.kernels import FAST
 from superscope.toy.stream import fill_words
 
 AMPLITUDES = {"uniform": 0, "signed": 1, "constant": 2, "gaussian": 3}
@@ -33,18 +33,19 @@ def draw_block(x, words, table, step, block, key, inverse, amplitude):
     ``table`` [feature, lane] is the memory of ``words`` [4, quad]; ``inverse`` is 1/density of each feature.
     """
     fill_words(words, block, step, _BY_SAMPLE, key)
+    lanes = x.shape[1]
     for i in range(x.shape[0]):
         scale = inverse[i] * _UNIT
         if amplitude == 0:
-            for j in range(LANES):
+            for j in range(lanes):
                 v = np.float32(np.int32(table[i, j] >> _BITS)) * scale
                 x[i, j] = v if v < _ONE else _ZERO
         elif amplitude == 1:
-            for j in range(LANES):
+            for j in range(lanes):
                 v = np.float32(np.int32(table[i, j] >> _BITS)) * scale
                 x[i, j] = _TWO * v - _ONE if v < _ONE else _ZERO
         else:
-            for j in range(LANES):
+            for j in range(lanes):
                 v = np.float32(np.int32(table[i, j] >> _BITS)) * scale
                 x[i, j] = _ONE if v < _ONE else _ZERO
 
@@ -68,6 +69,7 @@ def draw_active(x, columns, words, batch, step, key, gates, low, high, amplitude
     """
     columns[:] = -1
     found, chunk, at = 0, 0, QUADS
+    lanes = x.shape[2]
     start, size, kind, pace = gates
     for g in range(len(start)):
         first, last = start[g], start[g] + size[g]
@@ -89,10 +91,10 @@ def draw_active(x, columns, words, batch, step, key, gates, low, high, amplitude
             column = columns[place]
             if column < 0:
                 column = columns[place] = found
-                if found % LANES == 0:
-                    x[found // LANES] = _ZERO
+                if found % lanes == 0:
+                    x[found // lanes] = _ZERO
                 found += 1
-            block, lane = column // LANES, column % LANES
+            block, lane = column // lanes, column % lanes
             if kind[g] == SINGLE:
                 x[block, first, lane] = _amplitude(amplitude, w1, w2)
                 continue

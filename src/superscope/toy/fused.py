@@ -22,7 +22,6 @@ from superscope.toy.data import gates
 from superscope.toy.kernels import (
     ADAM_DECAYS,
     FAST,
-    LANES,
     adamw,
     add_outer,
     empty_errors,
@@ -37,6 +36,8 @@ from superscope.toy.stream import stream_key
 
 _NANOSECONDS_A_WORD, _NANOSECONDS_A_JUMP, _NANOSECONDS_A_PRODUCT = 0.45, 25.0, 0.05
 """What they cost, to choose how an instance is drawn; a result's bits depend on the choice, so these stay."""
+_LANES, _FEW_LANES, _MANY_FEATURES = 256, 128, 32
+"""Samples in a block: longer loops pay as long as the block's rows and their gradients stay near the core."""
 _ABOVE_ZERO = np.nextafter(np.float32(0), np.float32(1))
 _THRESHOLDS = {"linear": np.float32(-np.inf), "relu": _ABOVE_ZERO}
 
@@ -45,10 +46,11 @@ _THRESHOLDS = {"linear": np.float32(-np.inf), "relu": _ABOVE_ZERO}
 @no_type_check
 def _train_copy(
     w, first, second, tied, relu_hidden, threshold, absolute, importance, batch,
-    jumps, amplitude, key, inverse, gate_table, low, high, step, rates, shrinks, roots, m,
+    jumps, amplitude, key, inverse, gate_table, low, high, step, rates, shrinks, roots, lanes,
 ):  # fmt: skip
-    """Train one copy from ``step`` on, a step for each rate; return the mean loss."""
+    """Train one copy from ``step`` on, a step for each rate, in blocks of ``lanes``; return the mean loss."""
     n = len(importance)
+    m = (len(w) - n) // (n if tied else 2 * n)
     size = m * n
     gradient = np.zeros(len(w), np.float32)
     W, gW = w[:size].reshape(m, n), gradient[:size].reshape(m, n)
@@ -57,12 +59,12 @@ def _train_copy(
     else:
         V, gV = w[size : 2 * size].reshape(m, n), gradient[size : 2 * size].reshape(m, n)
         b, gb = w[2 * size :], gradient[2 * size :]
-    blocks = (batch + LANES - 1) // LANES
-    x = np.zeros((blocks if jumps else 1, n, LANES), np.float32)
-    d = np.empty((n, LANES), np.float32)
-    h, dh = np.empty((m, LANES), np.float32), np.empty((m, LANES), np.float32)
-    words = np.empty((4, draws.QUADS if jumps else n * LANES // 4), np.uint32)
-    table = words.reshape(-1)[: n * LANES].reshape(-1, LANES) if not jumps else words
+    blocks = (batch + lanes - 1) // lanes
+    x = np.zeros((blocks if jumps else 1, n, lanes), np.float32)
+    d = np.empty((n, lanes), np.float32)
+    h, dh = np.empty((m, lanes), np.float32), np.empty((m, lanes), np.float32)
+    words = np.empty((4, draws.QUADS if jumps else n * lanes // 4), np.uint32)
+    table = words.reshape(-1)[: n * lanes].reshape(-1, lanes) if not jumps else words
     columns = np.empty(batch if jumps else 0, np.int32)
     scale = np.float32(2 / batch)
     total = 0.0
@@ -74,11 +76,11 @@ def _train_copy(
                 x, columns, words, batch, step + t, key, gate_table, low, high, amplitude
             )
             loss += empty_errors(b, np.float32(batch - filled), importance, threshold, scale, gb)
-        for block in range((filled + LANES - 1) // LANES):
+        for block in range((filled + lanes - 1) // lanes):
             xs = x[block] if jumps else x[0]
             if not jumps:
                 draws.draw_block(xs, words, table, step + t, block, key, inverse, amplitude)
-            count = min(LANES, filled - block * LANES)
+            count = min(lanes, filled - block * lanes)
             product(h, W, xs)
             if relu_hidden:
                 rectify(h)
@@ -99,6 +101,7 @@ class FusedTrainer(Trainer):
 
     def __init__(self, problem: Problem, weights: Weights) -> None:
         self._problem = problem
+        self._lanes = _FEW_LANES if problem.config.n_features > _MANY_FEATURES else _LANES
         flat = [weights.W.flatten(1), weights.b]
         if weights.W_out is not None:
             flat.insert(1, weights.W_out.flatten(1))
@@ -123,7 +126,7 @@ class FusedTrainer(Trainer):
         def work(copy: int) -> None:
             weights = self._w[copy], *self._moments[:, copy]
             world = self._instances[copy // problem.restarts].world
-            losses[copy] = _train_copy(*(*weights, *world, start, *steps, problem.config.n_hidden))
+            losses[copy] = _train_copy(*(*weights, *world, start, *steps, self._lanes))
 
         pending = iter(self._order)  # dear copies first, so that no thread waits long at the end
 

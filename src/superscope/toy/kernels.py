@@ -1,17 +1,14 @@
 """What a step of the fast path is made of: matrix products on blocks of samples that lie in the cache.
 
-Samples are the innermost axis, ``LANES`` of them a block, so that every loop over them becomes vector
-instructions; weights are read one by one. Loops have constant length where they can, and a loop that writes
-reads eight rows at the most: with more, LLVM would not check whether they overlap and would not vectorise it.
+Samples are the innermost axis, called lane, so that every loop over them becomes vector instructions; weights
+are read one by one. A loop that writes reads eight rows at the most: with more, LLVM would not check whether
+they overlap and would not vectorise it.
 """
 
 from typing import no_type_check
 
 import numba
 import numpy as np
-
-LANES = 128
-"""Samples in a block: of 20 features and 5 dimensions, rows and gradients fit the first-level cache."""
 
 # Sums may be reordered and contracted; NaN and infinity keep their meaning: a diverging loss is looked for.
 FAST = {"nsz", "contract", "reassoc", "arcp"}
@@ -27,10 +24,11 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 def product(out, A, B):
     """Set out = A B, with A [row, inner] and the samples in the last axis of B [inner, lane]."""
     rows, inner = A.shape
+    lanes = B.shape[1]
     for r in range(rows):
-        for j in range(LANES):
+        for j in range(lanes):
             out[r, j] = _ZERO
-        _add_products(out, r, A[r], B, inner)
+        _add_products(out, r, A[r], B, inner, lanes)
 
 
 @numba.njit(fastmath=FAST, cache=True)
@@ -38,32 +36,33 @@ def product(out, A, B):
 def product_and_bias(out, A, B, bias):
     """Set out = AᵀB + bias, with A [inner, row] and the samples in the last axis of B [inner, lane]."""
     inner, rows = A.shape
+    lanes = B.shape[1]
     for r in range(rows):
-        for j in range(LANES):
+        for j in range(lanes):
             out[r, j] = bias[r]
-        _add_products(out, r, A[:, r], B, inner)
+        _add_products(out, r, A[:, r], B, inner, lanes)
 
 
 @numba.njit(fastmath=FAST, inline="always")
 @no_type_check
-def _add_products(out, r, a, B, inner):
+def _add_products(out, r, a, B, inner, lanes):
     k = 0
     while k + 8 <= inner:
         a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
         a4, a5, a6, a7 = a[k + 4], a[k + 5], a[k + 6], a[k + 7]
-        for j in range(LANES):
+        for j in range(lanes):
             left = (a0 * B[k, j] + a1 * B[k + 1, j]) + (a2 * B[k + 2, j] + a3 * B[k + 3, j])
             right = (a4 * B[k + 4, j] + a5 * B[k + 5, j]) + (a6 * B[k + 6, j] + a7 * B[k + 7, j])
             out[r, j] += left + right
         k += 8
     while k + 4 <= inner:
         a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
-        for j in range(LANES):
+        for j in range(lanes):
             out[r, j] += (a0 * B[k, j] + a1 * B[k + 1, j]) + (a2 * B[k + 2, j] + a3 * B[k + 3, j])
         k += 4
     while k < inner:
         a0 = a[k]
-        for j in range(LANES):
+        for j in range(lanes):
             out[r, j] += a0 * B[k, j]
         k += 1
 
@@ -73,6 +72,7 @@ def _add_products(out, r, a, B, inner):
 def add_outer(G, A, B):
     """Add ABᵀ to G: G[r, i] += Σ_j A[r, j] B[i, j], in tiles of four rows by four."""
     rows, columns = G.shape
+    lanes = A.shape[1]
     r = 0
     while r + 4 <= rows:
         i = 0
@@ -81,7 +81,7 @@ def add_outer(G, A, B):
             i += 4
         while i < columns:
             s0 = s1 = s2 = s3 = _ZERO
-            for j in range(LANES):
+            for j in range(lanes):
                 v = B[i, j]
                 s0 += A[r, j] * v
                 s1 += A[r + 1, j] * v
@@ -97,7 +97,7 @@ def add_outer(G, A, B):
         i = 0
         while i + 4 <= columns:
             s0 = s1 = s2 = s3 = _ZERO
-            for j in range(LANES):
+            for j in range(lanes):
                 v = A[r, j]
                 s0 += v * B[i, j]
                 s1 += v * B[i + 1, j]
@@ -110,7 +110,7 @@ def add_outer(G, A, B):
             i += 4
         while i < columns:
             s0 = _ZERO
-            for j in range(LANES):
+            for j in range(lanes):
                 s0 += A[r, j] * B[i, j]
             G[r, i] += s0
             i += 1
@@ -121,8 +121,9 @@ def add_outer(G, A, B):
 @no_type_check
 def _add_4_by_4(G, A, B, r, i):
     s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = _ZERO
+    lanes = A.shape[1]
     s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = _ZERO
-    for j in range(LANES):
+    for j in range(lanes):
         a0, a1, a2, a3 = A[r, j], A[r + 1, j], A[r + 2, j], A[r + 3, j]
         b0, b1, b2, b3 = B[i, j], B[i + 1, j], B[i + 2, j], B[i + 3, j]
         s00 += a0 * b0
@@ -163,8 +164,9 @@ def _add_4_by_4(G, A, B, r, i):
 @no_type_check
 def rectify(h):
     """Set h = ReLU(h); what was cut is 0, which :func:`stop_cut` reads."""
+    lanes = h.shape[1]
     for a in range(h.shape[0]):
-        for j in range(LANES):
+        for j in range(lanes):
             h[a, j] *= np.float32(h[a, j] > _ZERO)
 
 
@@ -172,8 +174,9 @@ def rectify(h):
 @no_type_check
 def stop_cut(dh, h):
     """Zero the gradients of the hidden units that a ReLU cut."""
+    lanes = h.shape[1]
     for a in range(h.shape[0]):
-        for j in range(LANES):
+        for j in range(lanes):
             dh[a, j] *= np.float32(h[a, j] > _ZERO)
 
 
@@ -184,6 +187,7 @@ def errors(d, x, count, importance, threshold, absolute, scale, gb):
 
     The output is d where d ≥ threshold, else 0: multiplied by 0, not replaced, so that a NaN stays one.
     """
+    lanes = d.shape[1]
     loss = _ZERO
     for i in range(d.shape[0]):
         factor = importance[i] * scale
@@ -196,7 +200,7 @@ def errors(d, x, count, importance, threshold, absolute, scale, gb):
             e *= kept * factor
             d[i, j] = e
             total += e
-        for j in range(count, LANES):
+        for j in range(count, lanes):
             d[i, j] = _ZERO
         gb[i] += total
         loss += squares * importance[i]
