@@ -13,7 +13,10 @@ from superscope.plots.history import plot_history as plot_history
 from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
 from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
 from superscope.plots.layers import plot_spectra as plot_spectra
+from superscope.plots.neurons import plot_motif as plot_motif
+from superscope.plots.neurons import plot_neurons as plot_neurons
 from superscope.plots.plane import plot_plane as plot_plane
+from superscope.plots.structure import plot_feature_graph as plot_feature_graph
 from superscope.plots.svg import inline_svg as inline_svg
 from superscope.plots.sweeps import plot_relation as plot_relation
 from superscope.plots.sweeps import plot_solutions as plot_solutions
