@@ -55,6 +55,8 @@ class ToyTraining:
     """AdamW's weight decay."""
     restarts: Count = 10
     """Starts of each model, the best of which is kept."""
+    gain: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    """Deviation of the start over that of Xavier's normal one."""
     schedule: Schedule = "constant"
     """Learning rate: constant, or cosine from lr down to 0."""
     device: str = "auto"
@@ -128,6 +130,7 @@ def train_seeds(
                 lr=options.lr,
                 weight_decay=options.weight_decay,
                 schedule=options.schedule,
+                gain=options.gain,
                 restarts=options.restarts,
                 seed=seed,
                 device=options.device,
