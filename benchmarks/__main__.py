@@ -5,9 +5,14 @@ import sys
 
 import torch
 
-from benchmarks import energy_rank, survey, toy_training
+from benchmarks import energy_rank, survey, toy_sweeps, toy_training
 
-BENCHMARKS = {"survey": survey.main, "energy-rank": energy_rank.main, "toy-training": toy_training.main}
+BENCHMARKS = {
+    "survey": survey.main,
+    "energy-rank": energy_rank.main,
+    "toy-training": toy_training.main,
+    "toy-sweeps": toy_sweeps.main,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,7 @@
 """Toy models: our two paths against the loop that the public notebooks share, one thread each.
 
-The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step. What counts is
-instance-steps per CPU second: training steps times models, over the process' CPU time.
+The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step. What counts
+is instance-steps per CPU second: training steps times models, over the process' CPU time.
 """
 
 import statistics
@@ -41,7 +41,7 @@ def notebook_loop(n: int, m: int, density: torch.Tensor, steps: int, seed: int =
         x = torch.where(gate <= density[:, None], values, torch.zeros(()))
         hidden = torch.einsum("bif,ihf->bih", x, W)
         out = torch.relu(torch.einsum("bih,ihf->bif", hidden, W) + b)
-        # the notebooks take the mean over features; with the sum, the loss is the paper's, and AdamW steps alike
+        # the notebooks take the mean over features; with the sum the loss is the paper's, and AdamW steps alike
         loss = (importance * (x - out) ** 2).mean(0).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -68,14 +68,15 @@ def main(quick: bool) -> None:
     )  # fmt: skip
     with threads(1):
         for (name, setting), asked in zip(SETTINGS.items(), ASKED, strict=True):
-            speeds = compare(*setting, rounds=rounds, shrink=5 if quick else 1)
+            speeds = compare(*setting, rounds=rounds)
             peer, reference, fused = (statistics.median(each) for each in speeds)
             ratios = sorted(ours / theirs for theirs, _, ours in zip(*speeds, strict=True))
             n, m = setting[:2]
+            arithmetic = f"{10 * n * m * 1024 * fused / 1e9:.0f} GFLOP/s"
             row(
                 name, f"{peer:,.0f}", f"{reference:,.0f}", f"{fused:,.0f}",
                 f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})", f"≥ {asked}",
-                f"{10 * n * m * 1024 * fused / 1e9:.0f} GFLOP/s" if setting[3] == 1 else "most samples are not drawn",
+                arithmetic if setting[3] == 1 else "most samples are empty",
             )  # fmt: skip
     limits()
     if not quick:
@@ -84,11 +85,11 @@ def main(quick: bool) -> None:
 
 
 def compare(
-    n: int, m: int, count: int, most: float, least: float, rounds: int, shrink: int
+    n: int, m: int, count: int, most: float, least: float, rounds: int
 ) -> tuple[list[float], list[float], list[float]]:
     """Time loop, reference and fused path in turns."""
     density = torch.logspace(np.log10(most), np.log10(least), count)
-    config, steps = ToyConfig(n_features=n, n_hidden=m), PEER_STEPS[n] // shrink
+    config, steps = ToyConfig(n_features=n, n_hidden=m), PEER_STEPS[n]
     options = {"device": "cpu", "records": 1, "show_progress": False}
     speeds: tuple[list[float], list[float], list[float]] = ([], [], [])
     for _ in range(rounds):
@@ -110,9 +111,8 @@ def compile_times() -> None:
     """Say what the first training in a process costs: compiling, or reading what was compiled before."""
     start = time.perf_counter()
     train(ToyConfig(n_features=2, n_hidden=1), [0.5], steps=1, backend="fused", show_progress=False)
-    print(
-        f"First training in this process: {time.perf_counter() - start:.1f} s; compiled code is kept on disk.\n"
-    )
+    seconds = time.perf_counter() - start
+    print(f"First training in this process: {seconds:.1f} s; compiled code is kept on disk.\n")
 
 
 @numba.njit(fastmath=True)
