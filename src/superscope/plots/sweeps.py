@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from superscope.core.errors import InputError
@@ -59,9 +61,12 @@ def plot_sweep(
         ax.plot(places[order], mean, "o-", color=color, markersize=3.5, linewidth=1.4, label=text)
     for place in marks:
         ax.axvline(place, color=style.INK, alpha=0.45, linewidth=0.8, linestyle="--")
+    low, high = ax.get_ylim()
+    if low < 0 < high:
+        ax.axhline(0, color=style.INK, alpha=0.45, linewidth=0.8)
     if log_x:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+        _number(ax.xaxis, places)
     style.say(ax, x=style.label(x_name, 64), y=style.label(y_name))
     style.legend(ax, "upper center", -0.2)
     return figure
@@ -100,7 +105,7 @@ def plot_relation(
     figure, [ax] = style.grid(1, 1, aspect=0.62)
     ax.scatter(across, up, c=colors.to_rgba(shades), s=22, linewidths=0)
     style.say(ax, x=style.label(x_name), y=style.label(y_name))
-    style.colorbar(figure, colors, color_name).ax.yaxis.set_major_formatter("{x:g}")
+    _number(style.colorbar(figure, colors, color_name).ax.yaxis, shades)
     return figure
 
 
@@ -150,7 +155,7 @@ def plot_solutions(
             ax.scatter(*directions, color=color, s=14, linewidths=0, zorder=3)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-    style.colorbar(figure, colors, style.label(name)).ax.yaxis.set_major_formatter("{x:g}")
+    _number(style.colorbar(figure, colors, style.label(name)).ax.yaxis, places)
     return figure
 
 
@@ -158,6 +163,13 @@ def _log_colors(values: Float[np.ndarray, " point"]) -> ScalarMappable:
     low, high = values.min(), values.max()
     spread = 1.0 if high > low else 1.05  # a single value needs a scale around it
     return ScalarMappable(LogNorm(low / spread, high * spread), style.sequential())
+
+
+def _number(axis: Axis, values: Float[np.ndarray, " point"]) -> None:
+    """Put plain numbers on a log axis: at 1, 2 and 5 where it is short, else at 1 alone."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if values.max() < 50 * values.min() else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _axis_fits(places: Float[np.ndarray, " point"], *, log: bool) -> None:

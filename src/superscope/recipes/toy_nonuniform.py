@@ -247,8 +247,14 @@ def _pictures(
             "Pentagons, and squares with a dot in the middle, over each other, coloured by density.",
         ),
         "features": Picture(
-            plot_features(free.W[0, list(shown)], [f"× {relative[k]:.2g}" for k in shown]),
-            "The best of several starts. Titles: the varied feature's density over that of the others.",
+            plot_features(
+                torch.stack(
+                    [aligned(free.W[0, k], VARIED + (kinds["free"][0][k] == "digons")) for k in shown]
+                ),
+                [f"× {relative[k]:.2g}" for k in shown],
+            ),
+            "The best of several starts, the varied feature up where it is embedded. Titles: its density "
+            "over that of the others.",
             f"Lines from the origin in {len(shown)} panels: two digons on the sparse side, then pentagons.",
         ),
     }
