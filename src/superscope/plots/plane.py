@@ -25,8 +25,8 @@ def plot_plane(
     """Draw hidden vectors in the plane over the areas where each class has the largest logit Wᵀh + b.
 
     At the left samples of one class, in its colour; at the right others, a dot where the answer is right and
-    a cross where it is wrong. Arrows from the origin are the directions of the read-outs W_i, all drawn
-    equally long.
+    a cross where it is wrong. Lines from the origin have the directions of the read-outs W_i, and one
+    length.
 
     Args:
         W: read-outs, with hidden = 2.
@@ -58,6 +58,7 @@ def plot_plane(
     colors = style.line_colors(count)
     norms = np.linalg.norm(readouts, axis=0)
     arrows = 0.3 * reach * readouts / np.where(norms == 0, 1, norms)
+    edge = min(low, float(arrows.min()) - 0.06 * reach)
 
     figure, panels = style.grid(2, 2, aspect=1.0, extra=0.55)
     for ax, title in zip(panels, titles, strict=True):
@@ -66,15 +67,17 @@ def plot_plane(
             cmap=ListedColormap(colors), vmin=-0.5, vmax=count - 0.5, alpha=0.22,
         )  # fmt: skip
         for (x, y), color in zip(arrows.T, colors, strict=True):
-            ax.plot([0, x], [0, y], color=color, linewidth=2, clip_on=False)
-            ax.plot([x], [y], "o", color=color, markersize=4, clip_on=False)
-        ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+            ax.plot([0, x], [0, y], color=color, linewidth=2)
+            ax.plot([x], [y], "o", color=color, markersize=4)
+        ax.set(xlim=(edge, high), ylim=(edge, high), aspect="equal")
         style.say(ax, title=style.label(title), x="hidden neuron 1")
     style.say(panels[0], y="hidden neuron 2")
     for index, (label, color) in enumerate(zip(labels, colors, strict=True)):
         panels[0].plot(*points[classes == index].T, "o", color=color, markersize=2.6, label=label)
     panels[1].plot(*others[right].T, ".", color=style.INK, markersize=3, alpha=0.6, label="right")
-    panels[1].plot(*others[~right].T, "x", color=style.INK, markersize=4.5, markeredgewidth=1, label="wrong")
+    panels[1].plot(
+        *others[~right].T, "x", color=style.INK, markersize=3.5, markeredgewidth=0.8, alpha=0.6, label="wrong"
+    )
     for ax in panels:
         style.legend(ax, "upper center", -0.24)
     return figure
