@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(given)
     except KeyboardInterrupt:
         print(
-            "superscope: interrupted; the same command goes on behind the last stage that was finished",
+            "superscope: interrupted; the same command goes on from what was saved last",
             file=sys.stderr,
         )
         return 130
