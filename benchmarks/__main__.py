@@ -5,12 +5,13 @@ import sys
 
 import torch
 
-from benchmarks import energy_rank, survey, toy_sweeps, toy_training
+from benchmarks import energy_rank, survey, toy_cuda, toy_sweeps, toy_training
 
 BENCHMARKS = {
     "survey": survey.main,
     "energy-rank": energy_rank.main,
     "toy-training": toy_training.main,
+    "toy-cuda": toy_cuda.main,
     "toy-sweeps": toy_sweeps.main,
 }
 
