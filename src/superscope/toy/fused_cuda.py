@@ -222,8 +222,8 @@ def _worlds(problem: Problem, N: int) -> tuple[Tensor, Tensor]:
 
 
 def _paces(problem: Problem, start: int, stop: int) -> Float[Tensor, "step 3"]:
-    """Return lr/(1 − β₁ᵗ), 1 − lr·decay and √(1 − β₂ᵗ) of each step, t counted from 1."""
+    """Return lr/(1 − β₁ᵗ), 1 − lr·decay and 1/√(1 − β₂ᵗ) of each step, t counted from 1."""
     rates, t = np.array(problem.rates(start, stop)), np.arange(start + 1, stop + 1)
     first, second = (1 - np.power(beta, t) for beta in ADAM_DECAYS)
-    table = np.stack([rates / first, 1 - rates * problem.weight_decay, np.sqrt(second)], 1)
+    table = np.stack([rates / first, 1 - rates * problem.weight_decay, 1 / np.sqrt(second)], 1)
     return torch.from_numpy(table.astype(np.float32))

@@ -109,11 +109,11 @@ def _add_sample(
 def _adamw(w, first, second, g, pace, shrink, root, BETA_1: tl.constexpr, BETA_2: tl.constexpr, EPSILON):
     """Return w and its moments after step t.
 
-    ``pace`` is lr/(1 − β₁ᵗ), ``shrink`` 1 − lr·decay and ``root`` √(1 − β₂ᵗ).
+    ``pace`` is lr/(1 − β₁ᵗ), ``shrink`` 1 − lr·decay and ``root`` 1/√(1 − β₂ᵗ).
     """
     first += (1 - BETA_1) * (g - first)
     second = BETA_2 * second + (1 - BETA_2) * g * g
-    w = w * shrink - pace * tl.div_rn(first, tl.div_rn(tl.sqrt_rn(second), root) + EPSILON)
+    w = w * shrink - pace * first / (tl.sqrt(second) * root + EPSILON)
     return w, first, second
 
 
