@@ -3,9 +3,9 @@
 The plain reference is :meth:`superscope.measures.statistics.LayerStatistics.update_reference`; a property
 test holds the two together. A block is ``BLOCK`` positions with all their channels: it is shifted
 into a small buffer, looked at for non-finite values, and multiplied there in float32; blocks are summed in
-float64. The loops over positions are the inner ones, written on row views so that LLVM turns them
-into vector instructions. Groups run beside each other, a task each, so the result does not depend on
-the number of threads.
+float64. The loops over positions are the inner ones: written as vectors where the most time goes
+(:mod:`superscope.measures.tiles`), elsewhere on row views so that LLVM vectorises them. Groups run beside
+each other, a task each, so the result does not depend on the number of threads.
 """
 
 import threading
@@ -13,6 +13,8 @@ from typing import no_type_check
 
 import numba
 import numpy as np
+
+from superscope.measures.tiles import LANES, dot_tile, load_tile
 
 _kept = threading.local()
 BLOCK = 1024
@@ -32,59 +34,8 @@ def buffers(groups: int, channels: int) -> np.ndarray:
 
 @numba.njit(fastmath=_FAST, cache=True)
 @no_type_check
-def _dot_4_by_2(x0, x1, x2, x3, y0, y1, gram, c, d):
-    """Add the products of four rows with two to ``gram``: eight sums in registers for six loads."""
-    s00 = s01 = s10 = s11 = s20 = s21 = s30 = s31 = np.float32(0)
-    for p in range(BLOCK):
-        u, v = y0[p], y1[p]
-        s00 += x0[p] * u
-        s01 += x0[p] * v
-        s10 += x1[p] * u
-        s11 += x1[p] * v
-        s20 += x2[p] * u
-        s21 += x2[p] * v
-        s30 += x3[p] * u
-        s31 += x3[p] * v
-    gram[c, d] += s00
-    gram[c, d + 1] += s01
-    gram[c + 1, d] += s10
-    gram[c + 1, d + 1] += s11
-    gram[c + 2, d] += s20
-    gram[c + 2, d + 1] += s21
-    gram[c + 3, d] += s30
-    gram[c + 3, d + 1] += s31
-
-
-@numba.njit(fastmath=_FAST, cache=True)
-@no_type_check
-def _load_4(row0, row1, row2, row3, width, shift, mean, out0, out1, out2, out3):
-    """Copy four rows − shift to ``out``, add them to ``mean``; return how many are active, and the sums."""
-    a0 = a1 = a2 = a3 = np.int32(0)
-    t0 = t1 = t2 = t3 = np.float32(0)
-    q0, q1, q2, q3 = shift[0], shift[1], shift[2], shift[3]
-    for p in range(width):
-        v0, v1, v2, v3 = row0[p], row1[p], row2[p], row3[p]
-        mean[p] += (v0 + v1) + (v2 + v3)
-        a0 += np.int32(v0 > 0)
-        a1 += np.int32(v1 > 0)
-        a2 += np.int32(v2 > 0)
-        a3 += np.int32(v3 > 0)
-        v0 -= q0
-        v1 -= q1
-        v2 -= q2
-        v3 -= q3
-        t0 += v0
-        t1 += v1
-        t2 += v2
-        t3 += v3
-        out0[p], out1[p], out2[p], out3[p] = v0, v1, v2, v3
-    return a0, a1, a2, a3, t0, t1, t2, t3
-
-
-@numba.njit(fastmath=_FAST, cache=True)
-@no_type_check
 def _load_1(row, width, shift, mean, out):
-    """Do for one row what :func:`_load_4` does for four."""
+    """Copy a row − shift to ``out``, add it to ``mean``; return how many are active, and the sum."""
     active, total = np.int32(0), np.float32(0)
     for p in range(width):
         value = row[p]
@@ -103,25 +54,22 @@ def _load_piece(source, start, width, shift, mean, buffer, offset, active, sums)
     stop, end = start + width, offset + width
     here = mean[offset:end]
     here[:] = 0
-    whole = len(source) // 4 * 4
-    for c in range(0, whole, 4):
-        found = _load_4(
-            source[c, start:stop],
-            source[c + 1, start:stop],
-            source[c + 2, start:stop],
-            source[c + 3, start:stop],
-            width,
-            shift[c : c + 4],
-            here,
-            buffer[c, offset:end],
-            buffer[c + 1, offset:end],
-            buffer[c + 2, offset:end],
-            buffer[c + 3, offset:end],
+    fours, vectors = len(source) // 4 * 4, width // LANES * LANES
+    for c in range(0, fours, 4):
+        load_tile(source, c, start, vectors, shift, mean, offset, buffer, active, sums)
+    active[fours:] = 0
+    sums[fours:] = 0
+    for c in range(fours if vectors == width else 0, len(source)):
+        done = vectors if c < fours else 0
+        more, total = _load_1(
+            source[c, start + done : stop],
+            width - done,
+            shift[c],
+            here[done:],
+            buffer[c, offset + done : end],
         )
-        active[c], active[c + 1], active[c + 2], active[c + 3] = found[0], found[1], found[2], found[3]
-        sums[c], sums[c + 1], sums[c + 2], sums[c + 3] = found[4], found[5], found[6], found[7]
-    for c in range(whole, len(source)):
-        active[c], sums[c] = _load_1(source[c, start:stop], width, shift[c], here, buffer[c, offset:end])
+        active[c] += more
+        sums[c] += total
     return sums.sum()
 
 
@@ -144,7 +92,21 @@ def _finite_positions(source, start, width, out):
 
 @numba.njit(fastmath=_FAST, cache=True)
 @no_type_check
-def _central_powers(row, shift, mean, second, fourth):
+def _central_powers_4(row0, row1, row2, row3, shift, mean, second, fourth):
+    """Add the squares and the fourth powers of four rows, less their positions' mean."""
+    q0, q1, q2, q3 = shift[0], shift[1], shift[2], shift[3]
+    for p in range(BLOCK):
+        middle = mean[p]
+        s0, s1 = row0[p] + (q0 - middle), row1[p] + (q1 - middle)
+        s2, s3 = row2[p] + (q2 - middle), row3[p] + (q3 - middle)
+        s0, s1, s2, s3 = s0 * s0, s1 * s1, s2 * s2, s3 * s3
+        second[p] += (s0 + s1) + (s2 + s3)
+        fourth[p] += (s0 * s0 + s1 * s1) + (s2 * s2 + s3 * s3)
+
+
+@numba.njit(fastmath=_FAST, cache=True)
+@no_type_check
+def _central_powers_1(row, shift, mean, second, fourth):
     for p in range(BLOCK):
         square = row[p] + (shift - mean[p])
         square *= square
@@ -175,13 +137,16 @@ def _finish_block(buffer, width, channels, shift, mean, powers, gram):
     powers[:] = 0
     mean /= np.float32(channels)
     second, fourth = powers[0], powers[1]
-    for c in range(channels):
-        _central_powers(buffer[c], shift[c], mean, second, fourth)
-    # rows by a whole index, loops of constant length: slices and remainders cost as much as the products
-    for c in range(0, len(buffer), 4):
+    # rows by a whole index, loops of constant length: slices and remainders cost as much as the arithmetic
+    fours = channels // 4 * 4
+    for c in range(0, fours, 4):
         x0, x1, x2, x3 = buffer[c], buffer[c + 1], buffer[c + 2], buffer[c + 3]
-        for d in range(0, c + 4, 2):
-            _dot_4_by_2(x0, x1, x2, x3, buffer[d], buffer[d + 1], gram, c, d)
+        _central_powers_4(x0, x1, x2, x3, shift[c : c + 4], mean, second, fourth)
+    for c in range(fours, channels):
+        _central_powers_1(buffer[c], shift[c], mean, second, fourth)
+    for c in range(0, len(buffer), 4):
+        for d in range(0, c + 4, 4):
+            dot_tile(buffer, c, d, BLOCK, gram)
     return _kurtosis(channels, width, second, fourth)
 
 
