@@ -7,6 +7,7 @@ from superscope.core.artifacts import tensor_hashes
 from superscope.data import shipped_words
 from superscope.data.affixes import AffixWords
 from superscope.models import AffixNetwork
+from superscope.recipes import affix_training
 from superscope.recipes.affix_training import AffixConfig, confusions, joined_accuracy, train_networks
 
 WORDS = shipped_words()
@@ -58,6 +59,27 @@ def test_the_same_seed_gives_the_same_bits_whatever_else_is_trained(networks, tm
     again = train_networks(open_run("test", options, tmp_path / "run"), "some", options, SMALL)
     first = {name: value[1:, 1:] for name, value in networks.tensors("x").items()}
     assert tensor_hashes(again.tensors("x")) == tensor_hashes(first)
+
+
+def test_a_run_killed_in_its_third_stage_ends_with_the_bits_of_one_that_was_not(
+    networks, tmp_path, monkeypatch
+):
+    trained = []
+    train = affix_training.train_classifier
+
+    def killed(*given, **options):
+        trained.append(given)
+        if len(trained) == 2 * OPTIONS.restarts + 1:
+            raise KeyboardInterrupt
+        return train(*given, **options)
+
+    monkeypatch.setattr(affix_training, "train_classifier", killed)
+    run = open_run("test", OPTIONS, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_networks(run, "some", OPTIONS, SMALL)
+    again = train_networks(run, "some", OPTIONS, SMALL)
+    assert tensor_hashes(again.tensors("x")) == tensor_hashes(networks.tensors("x"))
+    assert len(trained) == 4 * OPTIONS.restarts + 1  # the two finished stages were not trained again
 
 
 class Ideal(AffixNetwork):
