@@ -3,7 +3,7 @@
 import torch
 
 from superscope.core import InputError
-from superscope.toy import fused
+from superscope.toy import fused, fused_cuda
 from superscope.toy.problem import Problem, Trainer, Weights
 from superscope.toy.reference import ReferenceTrainer
 
@@ -16,11 +16,20 @@ def make_trainer(
     Raises:
         InputError: when the fused backend is asked for something that it does not do, with the reason.
     """
-    reason = fused.declines(problem)
-    if device.type != "cpu":
-        reason = f"it is not there for the device {device}"
+    reason = _declines(problem, device)
     if backend == "fused" and reason is not None:
         raise InputError(f"backend 'fused' cannot train this: {reason}; take auto or reference")
     if backend == "reference" or reason is not None:
         return ReferenceTrainer(problem, start, device), device, "reference"
+    if device.type == "cuda":
+        return fused_cuda.CudaTrainer(problem, start, device), device, "fused"
     return fused.FusedTrainer(problem, start), device, "fused"
+
+
+def _declines(problem: Problem, device: torch.device) -> str | None:
+    """Say why no fast path trains a problem on a device, None where one does."""
+    if device.type == "cpu":
+        return fused.declines(problem)
+    if device.type == "cuda":
+        return fused_cuda.declines(problem)
+    return f"it is not there for the device {device}"
