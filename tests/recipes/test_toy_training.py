@@ -8,6 +8,7 @@ from superscope.recipes.toy_training import (
     cosines,
     embedded,
     only_the_top,
+    rank_correlation,
     squared_norm,
     train_seeds,
 )
@@ -64,3 +65,10 @@ def test_each_seed_is_a_training_of_its_own(tmp_path):
 def test_configs_with_faults(options, fault):
     with pytest.raises(ConfigError, match=fault):
         checked(ToyTraining(**options))
+
+
+def test_rank_correlations_by_hand():
+    a = torch.tensor([1.0, 2.0, 3.0, 5.0, 4.0])
+    assert rank_correlation(a, torch.arange(5.0)) == 0.9  # 1 − 6 · 2 / (5 · 24)
+    assert rank_correlation(a.exp(), -a) == -1.0
+    assert rank_correlation(a, torch.ones(5)) == 0.0

@@ -53,7 +53,8 @@ def plot_sweep(
     _axis_fits(places, log=log_x)
 
     order = np.argsort(places)
-    figure, [ax] = style.grid(1, 1, aspect=0.62, extra=0.2 * -(-len(labels) // 3))
+    several = len(labels) > 1  # the axis alone says what a single line is
+    figure, [ax] = style.grid(1, 1, aspect=0.62, extra=0.2 * -(-len(labels) // 3) if several else 0.0)
     colors = style.line_colors(len(labels))
     for k, (text, color) in enumerate(zip(labels, colors, strict=True)):
         mean, half = _interval(measured[:, k, order])
@@ -68,7 +69,8 @@ def plot_sweep(
         ax.set_xscale("log")
         _number(ax.xaxis, places)
     style.say(ax, x=style.label(x_name, 64), y=style.label(y_name))
-    style.legend(ax, "upper center", -0.2)
+    if several:
+        style.legend(ax, "upper center", -0.2)
     return figure
 
 

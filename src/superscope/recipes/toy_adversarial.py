@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from scipy import stats
 from torch import Tensor
 
-from superscope.core import InputError, Run, config, generator
+from superscope.core import Run, config, generator
 from superscope.plots import plot_relation, plot_sweep
 from superscope.recipes.claims import Claim, Verdict, judge
 from superscope.recipes.recipe import Outcome, Recipe
-from superscope.recipes.toy_training import Count, Sweep, ToyTraining, squared_norm, train_seeds
+from superscope.recipes.toy_training import (
+    Count,
+    Sweep,
+    ToyTraining,
+    rank_correlation,
+    squared_norm,
+    train_seeds,
+)
 from superscope.report import DataTable, Picture, Prose, Section
 from superscope.toy import ToyConfig, adversarial_vulnerability, draw
 
@@ -115,19 +120,12 @@ def _judged(
     """Judge the claims; density 1 comes first."""
     levels = [float(row.max()) for row in vulnerability]
     rises = [float(row.max() / row[0]) for row in vulnerability]
-    ranks = [_spearman(a, b) for a, b in zip(vulnerability, packed, strict=True)]
+    ranks = [rank_correlation(a, b) for a, b in zip(vulnerability, packed, strict=True)]
     return [
         judge(_CLAIMS[0], [rise > _RISE for rise in rises], f"Rises by seed: {_listed(rises)}."),
         judge(_CLAIMS[1], [level > _RISE for level in levels], f"Highest by seed: {_listed(levels)}."),
         judge(_CLAIMS[2], [r >= _CORRELATION for r in ranks], f"Correlations by seed: {_listed(ranks)}."),
     ]
-
-
-def _spearman(a: Float[Tensor, " density"], b: Float[Tensor, " density"]) -> float:
-    if a.unique().numel() == 1 or b.unique().numel() == 1:
-        raise InputError("a rank correlation needs values that differ; sweep over more densities")
-    ranks = [stats.rankdata(values.double().numpy()) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -148,13 +146,19 @@ def _pictures(
                 sparser,
                 ["trained model"],
                 x_name=x_name,
-                y_name="(L′ − L)/(L′₀ − L₀)",
+                y_name="vulnerability (L′ − L)/(L′₀ − L₀)",
             ),
             "Vulnerability against sparsity, mean over seeds and 95 % interval.",
             "A curve against one over the density.",
         ),
         "features-per-dimension": Picture(
-            plot_sweep(packed[:, None], sparser, ["trained model"], x_name=x_name, y_name="‖W‖²_F / m"),
+            plot_sweep(
+                packed[:, None],
+                sparser,
+                ["trained model"],
+                x_name=x_name,
+                y_name="features per dimension ‖W‖²_F / m",
+            ),
             "Features per dimension of the same models.",
             "A curve against one over the density.",
         ),
@@ -164,7 +168,7 @@ def _pictures(
                 vulnerability.flatten(),
                 [*densities] * len(vulnerability),
                 x_name="features per dimension ‖W‖²_F / m",
-                y_name="(L′ − L)/(L′₀ − L₀)",
+                y_name="vulnerability (L′ − L)/(L′₀ − L₀)",
                 color_name="density 1 − S",
             ),
             "Vulnerability against features per dimension, a dot for each density and seed.",

@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from scipy import stats
 from torch import Tensor
 
 from superscope.core import Run, config
@@ -30,7 +28,7 @@ from superscope.recipes.toy_sets import (
     orthogonal_sets,
     principal_components,
 )
-from superscope.recipes.toy_training import Count, Sweep, ToyTraining, train_seeds
+from superscope.recipes.toy_training import Count, Sweep, ToyTraining, rank_correlation, train_seeds
 from superscope.report import DataTable, Picture, Prose, Section
 from superscope.toy import ToyConfig
 
@@ -184,7 +182,9 @@ def _judged(
     at = {part: pairs[:, densities.index(p)] for part, p in _PHASES.items()}
     alone = {part: W[:, 0] for part, W in models.items()}
     below = [k for k, p in enumerate(densities) if p <= _EDGES[-1]]
-    rises = [_spearman([densities[k] for k in below], odd_share(W[below])) for W in pairs]
+    rises = [
+        rank_correlation(torch.tensor([densities[k] for k in below]), odd_share(W[below])) for W in pairs
+    ]
     counts = {part: [collapsed(W) for W in at[part]] for part in _PHASES}
     values: dict[str, list[bool]] = {
         "orthogonal": [orthogonal_sets(W, (2, 2)) for W in alone["orthogonal"]],
@@ -209,11 +209,6 @@ def _by_part() -> dict[str, Claim]:
 
 def _listed(items: Iterable[object]) -> str:
     return ", ".join(map(str, items))
-
-
-def _spearman(x: Sequence[float], y: Float[Tensor, " point"]) -> float:
-    ranks = stats.rankdata(np.asarray(x)), stats.rankdata(y.double().numpy())
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _pairs_table(

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import AfterValidator, Field
+from scipy import stats
 from torch import Tensor
 
 from superscope.core import Run, config
@@ -179,3 +181,11 @@ def only_the_top(W: Float[Tensor, "hidden feature"], count: int) -> bool:
 def antipodal_pairs(W: Float[Tensor, "hidden feature"]) -> int:
     """Count the antipodal pairs among the embedded features."""
     return int((cosines(W) < ANTIPODAL).sum()) // 2
+
+
+def rank_correlation(a: Float[Tensor, " point"], b: Float[Tensor, " point"]) -> float:
+    """Return Spearman's rank correlation of two quantities; 0 where one of them does not change."""
+    if len(a.unique()) == 1 or len(b.unique()) == 1:
+        return 0.0
+    ranks = [stats.rankdata(values.double().numpy()) for values in (a, b)]
+    return round(float(np.corrcoef(*ranks)[0, 1]), 12)  # so that 9/10 is not below 0.9
