@@ -19,6 +19,9 @@ TOYS = (
     "toy-correlated",
     "toy-adversarial",
     "toy-exrelu",
+    "toy-privileged",
+    "toy-abs",
+    "toy-inhibition",
 )
 
 

@@ -326,7 +326,7 @@ TOY_ABS = Recipe(
     ),
     config=AbsConfig,
     presets={
-        "smoke": AbsConfig(seeds=(0, 1), steps=10, batch_size=128, lr=1e-2, restarts=1, exact_restarts=2),
+        "smoke": AbsConfig(seeds=(0,), steps=10, batch_size=128, lr=1e-2, restarts=1, exact_restarts=2),
         "quick": AbsConfig(steps=4_000, lr=5e-3, restarts=2, schedule="cosine"),
         "paper": AbsConfig(),
     },
