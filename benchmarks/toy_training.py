@@ -1,7 +1,7 @@
 """Toy models: our two paths against the loop that the public notebooks share, one thread each.
 
-The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step. What counts
-is instance-steps per CPU second: training steps times models, over the process' CPU time.
+The loop: einsum forward over instances, autograd, AdamW, a fresh uniform batch of 1,024 each step. It counts
+instance-steps per CPU second: training steps times models, over the process' CPU time.
 """
 
 import statistics
@@ -41,7 +41,7 @@ def notebook_loop(n: int, m: int, density: torch.Tensor, steps: int, seed: int =
         x = torch.where(gate <= density[:, None], values, torch.zeros(()))
         hidden = torch.einsum("bif,ihf->bih", x, W)
         out = torch.relu(torch.einsum("bih,ihf->bif", hidden, W) + b)
-        # the notebooks take the mean over features; with the sum the loss is the paper's, and AdamW steps alike
+        # the notebooks take the mean over features; with the sum the loss is the paper's, AdamW steps alike
         loss = (importance * (x - out) ** 2).mean(0).sum()
         optimizer.zero_grad()
         loss.backward()
