@@ -1,7 +1,9 @@
 """Components are the polytopes they are made of, and only those: by dimensionality and by angles."""
 
 import math
+from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from superscope.measures import (
     name_component,
     structure_counts,
 )
-from superscope.measures.polytopes import angle_rows, shape_distance, shape_of, square_antiprism
+from superscope.measures.polytopes import angles, shape_distance, shape_of, square_antiprism
 
 
 def polygon(k):
@@ -44,7 +46,11 @@ SHAPES = {
     "11-gon": polygon(11),
     "square antiprism": ANTIPRISM,
 }
-FRACTIONS = {"single": 1, "digon": 1 / 2, "triangle": 2 / 3, "tetrahedron": 3 / 4, "pentagon": 2 / 5}
+TWIN = [
+    [-0.764, 0.147, 0.238, 0.943, -0.204, 0.046, 0.379, -0.785],
+    [-0.436, 0.852, -0.37, 0.332, 0.801, -0.999, -0.046, -0.133],
+    [0.477, -0.503, -0.898, 0.029, 0.563, 0.013, 0.924, -0.605],
+]
 
 
 def orthogonal(seed, size):
@@ -218,16 +224,50 @@ def test_counts_are_of_features_and_name_what_is_rare():
         structure_counts(components(W), 3)
 
 
-def test_angles_are_a_row_a_point():
-    rows = angle_rows(square_antiprism())
-    assert rows.shape == (8, 7)
+def test_angles_of_the_antiprism():
     cosines = (1 / 3, 1 / 3, (2**0.5 - 1) / 3, (2**0.5 - 1) / 3, -1 / 3, -(1 + 2**0.5) / 3, -(1 + 2**0.5) / 3)
-    assert rows[0].tolist() == pytest.approx([math.degrees(math.acos(c)) for c in cosines])
-    for row in rows:
-        assert row.tolist() == pytest.approx(rows[0].tolist())
-    antiprism = shape_of(8, 3)
-    assert antiprism is not None
-    assert shape_distance(CUBE.numpy(), antiprism) == pytest.approx(36, abs=1.5)
+    expected = [0.0, *(math.degrees(math.acos(c)) for c in cosines)]
+    for row in angles(square_antiprism()):
+        assert sorted(row) == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10**6), st.sampled_from(["triangle", "tetrahedron", "pentagon", "square antiprism"]))
+def test_distance_is_the_least_of_all_matchings(seed, name):
+    generator = torch.Generator().manual_seed(seed)
+    W = SHAPES[name] + 0.2 * torch.randn(SHAPES[name].shape, dtype=torch.float64, generator=generator)
+    directions = (W / W.norm(dim=0)).numpy()
+    shape = shape_of(*reversed(W.shape))
+    assert shape is not None
+    found = angles(directions)
+    least = min(
+        np.abs(found[np.ix_((first, *rest), (first, *rest))] - form).max()
+        for form in (shape.angles if len(shape.angles) == 1 else shape.angles[[len(shape.angles) // 2]])
+        for first in range(1 if name == "square antiprism" else W.shape[1])
+        for rest in permutations([i for i in range(W.shape[1]) if i != first])
+    )
+    assert shape_distance(directions, shape) <= least + 1e-9
+    if len(shape.angles) == 1:
+        assert shape_distance(directions, shape) == pytest.approx(least)
+
+
+def test_sorted_angles_alone_do_not_make_an_antiprism():
+    """Eight directions whose sorted angles are an antiprism's within 8 degrees, found by a search."""
+    W = torch.tensor(TWIN)
+    D = feature_dimensionality(W)
+    assert bool(((D / 0.375 - 1).abs() < 0.1).all())
+    rows, expected = (np.sort(angles(x), axis=1) for x in ((W / W.norm(dim=0)).numpy(), square_antiprism()))
+    assert np.abs(rows - expected).max() < 8
+    [found] = components(W)
+    assert found.distance > 20
+    assert found.name == "other"
+
+
+def test_a_polygon_of_many_sides_must_be_regular_to_a_quarter_of_a_step():
+    turns = torch.arange(30, dtype=torch.float64) * 12
+    turned = turns + torch.tensor([2.0, -2.0]).repeat(15)
+    assert components(planar(*turns))[0].name == "30-gon"
+    assert components(planar(*turned))[0].name == "other"
 
 
 def test_only_these_shapes_have_names():

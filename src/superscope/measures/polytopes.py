@@ -1,15 +1,20 @@
 """The arrangements that equal features settle in, told apart by the angles between their directions.
 
-A shape is known by how many points it has, the dimensions they span, and the angles that each point has to
-all the others. The points of every shape here are alike (its symmetries carry any one to any other), so one
-sorted row of angles stands for all of them. Turning the space or naming the points anew changes nothing.
+A shape is known by how many points it has, the dimensions they span, and the angles between them, under the
+best matching of the points. Turning the space or numbering the points anew changes nothing.
+
+Sorted angles alone do not tell: there are eight directions in three dimensions whose lists of angles are the
+square antiprism's within 8 degrees, whose dimensionalities are 0.36, and which no matching brings nearer to
+it than 24 degrees.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cache
+from itertools import permutations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 _POLYGONS = {5: "pentagon", 6: "hexagon", 7: "heptagon", 8: "octagon"}
 _TIGHT, _PACKED = 1 / 3, (2 * math.sqrt(2) - 1) / 7
@@ -27,8 +32,8 @@ class Shape:
     """Unit vectors, k."""
     dimensions: int
     """Dimensions that they span, r; each point has dimensionality r/k."""
-    angles: Float[np.ndarray, "variant other"]
-    """Sorted angles from a point to the others, in degrees; a row for each form that the shape may have."""
+    angles: Float[np.ndarray, "variant point point"]
+    """Angles between the points, in degrees; a matrix for each form that the shape may have."""
 
 
 def shape_of(points: int, dimensions: int) -> Shape | None:
@@ -38,24 +43,24 @@ def shape_of(points: int, dimensions: int) -> Shape | None:
     antiprism (8 in 3). Two orthogonal digons make a square, and three an octahedron: those are compositions,
     no shapes of their own.
 
-    >>> shape_of(3, 2)
-    Shape(name='triangle', points=3, dimensions=2, angles=array([[120., 120.]]))
+    >>> shape_of(3, 2).name, shape_of(3, 2).angles
+    ('triangle', array([[[  0., 120., 120.],
+            [120.,   0., 120.],
+            [120., 120.,   0.]]]))
     >>> shape_of(4, 2) is None
     True
     """
-    k = points
-    if dimensions == k - 1 and 2 <= k <= 4:
-        name = {2: "digon", 3: "triangle", 4: "tetrahedron"}[k]
-        angles = [[math.degrees(math.acos(-1 / (k - 1)))] * (k - 1)]
-        return Shape(name, k, dimensions, np.round(angles, 12))
-    if (k, dimensions) == (1, 1):
-        return Shape("single", 1, 1, np.zeros((1, 0)))
-    if dimensions == 2 and k >= 5:
-        steps = np.arange(1, k)
-        angles = 360 / k * np.minimum(steps, k - steps)
-        return Shape(_POLYGONS.get(k, f"{k}-gon"), k, 2, np.sort(angles)[None])
-    if (k, dimensions) == (8, 3):
-        return Shape("square antiprism", 8, 3, _antiprism_angles())
+    k, r = points, dimensions
+    if k == r + 1 <= 4 or (k, r) == (1, 1):
+        name = "single" if k == 1 else {2: "digon", 3: "triangle", 4: "tetrahedron"}[k]
+        apart = round(math.degrees(math.acos(-1 / r)), 12)
+        return Shape(name, k, r, (apart * (1 - np.eye(k)))[None])
+    if r == 2 and k >= 5:
+        steps = np.abs(np.subtract.outer(np.arange(k), np.arange(k)))
+        return Shape(_POLYGONS.get(k, f"{k}-gon"), k, r, (360 / k * np.minimum(steps, k - steps))[None])
+    if (k, r) == (8, 3):
+        heights = np.sqrt(np.linspace(_PACKED, _TIGHT, _HEIGHTS))
+        return Shape("square antiprism", k, r, np.stack([angles(square_antiprism(h)) for h in heights]))
     return None
 
 
@@ -75,31 +80,41 @@ def square_antiprism(height: float = math.sqrt(_TIGHT)) -> Float[np.ndarray, "3 
     return np.stack([radius * np.cos(turns), radius * np.sin(turns), height * np.repeat([1.0, -1.0], 4)])
 
 
-def angle_rows(directions: Float[np.ndarray, "hidden point"]) -> Float[np.ndarray, "point other"]:
-    """Return the sorted angles from each unit vector to the others, in degrees.
+def angles(directions: Float[np.ndarray, "hidden point"]) -> Float[np.ndarray, "point point"]:
+    """Return the angles between unit vectors, in degrees; 0 on the diagonal.
 
-    >>> angle_rows(np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])).round()
-    array([[ 90., 180.],
-           [ 90.,  90.],
-           [ 90., 180.]])
+    >>> angles(np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])).round()
+    array([[  0.,  90., 180.],
+           [ 90.,   0.,  90.],
+           [180.,  90.,   0.]])
     """
-    k = directions.shape[1]
-    angles = np.degrees(np.arccos(np.clip(directions.T @ directions, -1, 1)))
-    return np.sort(angles[~np.eye(k, dtype=bool)].reshape(k, k - 1), axis=1)
+    between = np.degrees(np.arccos(np.clip(directions.T @ directions, -1, 1)))
+    np.fill_diagonal(between, 0)
+    return between
 
 
 def shape_distance(directions: Float[np.ndarray, "hidden point"], shape: Shape) -> float:
     """Return how far unit vectors are from a shape: the largest error of an angle, in degrees, in [0, 180].
 
-    Each point's sorted angles are held against the shape's; a shape of several forms counts with the nearest.
+    The points are matched with the shape's so that this is least: in the plane by their order around the
+    origin, else by trying every order. A shape of several forms is matched by its middle one and counts with
+    the nearest.
 
     >>> shape_distance(np.array([[1.0, 1.0]]), shape_of(2, 1))  # parallel, no digon
     180.0
     """
-    errors = np.abs(angle_rows(directions)[None] - shape.angles[:, None])
-    return float(errors.max((1, 2), initial=0.0).min())
+    found = angles(directions)
+    if shape.dimensions == 2:
+        _, sizes, rows = np.linalg.svd(directions, full_matrices=False)
+        order = np.argsort(np.arctan2(sizes[1] * rows[1], sizes[0] * rows[0]))
+    else:
+        orders = _orders(shape.points)
+        errors = np.abs(found[orders[:, :, None], orders[:, None]] - shape.angles[len(shape.angles) // 2])
+        order = orders[errors.max((1, 2)).argmin()]
+    return float(np.abs(found[np.ix_(order, order)] - shape.angles).max((1, 2)).min())
 
 
-def _antiprism_angles() -> Float[np.ndarray, "variant 7"]:
-    heights = np.sqrt(np.linspace(_PACKED, _TIGHT, _HEIGHTS))
-    return np.stack([angle_rows(square_antiprism(height))[0] for height in heights])
+@cache
+def _orders(points: int) -> Int[np.ndarray, "order {points}"]:
+    """Return every order that starts with the first point; the symmetry of a shape gives the others."""
+    return np.array([(0, *rest) for rest in permutations(range(1, points))])

@@ -139,10 +139,10 @@ def name_component(
     Args:
         W: directions of one model.
         features: those to name.
-        angle: largest error of an angle, in degrees. Directions that are off by a tenth of their length at
-            random are turned against each other by √2/10, 8 degrees, and keep their name; the nearest
-            other arrangement with the dimensionality of a shape, the cube beside the square antiprism, is 36
-            degrees off.
+        angle: largest error of an angle, in degrees, and at most 90/k for a polygon, a quarter of its step.
+            Directions that are off by a tenth of their length at random are turned against each other by
+            √2/10, 8 degrees, and keep their name; the cube, which has the dimensionality of the square
+            antiprism, is 36 degrees off.
         fraction: largest error of a D_i, in parts of r/k. A tenth allows norms that differ by 5 % in a digon,
             or as much interference from outside as a tenth of what is within.
         flat: a dimension counts when the directions have this share of their largest singular value in it.
@@ -211,7 +211,8 @@ def _named(
         shape = shape_of(k, r)
         distance = math.nan if shape is None else shape_distance(own, shape)
         equal = bool((np.abs(shares * k / r - 1) <= fraction).all())
-        name = shape.name if shape is not None and distance <= angle and equal else "other"
+        near = distance <= (min(angle, 90 / k) if r == 2 else angle)
+        name = shape.name if shape is not None and near and equal else "other"
         named.append(Component(name, tuple(group), r, float(shares.mean()), float(np.ptp(shares)), distance))
     return tuple(named)
 
