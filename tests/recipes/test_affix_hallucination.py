@@ -1,9 +1,11 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
-from superscope.core import DataError
+from superscope.core import DataError, checked
+from superscope.core.config import from_json, to_json
 from superscope.recipes import affix_hallucination
 from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
 from superscope.recipes.affix_training import AffixConfig, Networks
@@ -104,3 +106,21 @@ def test_one_seed_and_other_widths_give_a_page(tmp_path):
         "gram",
         "interference",
     ]
+
+
+def test_presets_are_sound_configs_that_survive_json():
+    assert list(AFFIX_HALLUCINATION.presets) == ["smoke", "quick", "paper"]
+    for preset in AFFIX_HALLUCINATION.presets.values():
+        assert from_json(AffixConfig, to_json(preset)) == checked(preset) == preset
+    with_folder = dataclasses.replace(AFFIX_HALLUCINATION.presets["paper"], words=Path("words"))
+    assert from_json(AffixConfig, to_json(with_folder)) == with_folder
+
+
+def test_smoke_writes_a_whole_run(tmp_path):
+    path, rows = execute(AFFIX_HALLUCINATION, AFFIX_HALLUCINATION.presets["smoke"], tmp_path / "run")
+    assert [row.seeds for row in rows] == [2] * 7 + [0] * 7
+    assert sorted(table.stem for table in (path / "tables").iterdir()) == ["pairs", "widths"]
+    assert {"features", "plane"} < {figure.stem for figure in (path / "figures").iterdir()}
+    report = (path / "report.html").read_text()
+    assert all(row.id in report for row in rows)
+    assert not (path / "stages").exists()
