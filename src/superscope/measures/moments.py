@@ -6,6 +6,7 @@ whatever the number of rows, and two states merge into the state of all rows, so
 reduces.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +20,8 @@ STRIPS = 4
 """Column strips that a wide product is taken in."""
 BLOCK = 2048
 """Rows in one float32 product: few enough for the rounding to stay near ``SINGLE``."""
+_FIRST = 256
+"""Rows that the shift is taken from."""
 SINGLE = 2.0**-24
 """Root mean square error of a covariance from float32 products, relative to the largest variance (measured:
 below it)."""
@@ -98,7 +101,7 @@ class Moments:
 
     def _add(self, rows: Tensor) -> None:
         if self.shift is None:
-            self.shift = first_shift(rows[:1024])
+            self.shift = first_shift(rows[:_FIRST])
         total, gram, rounding = shifted_sums(rows, self.shift, exact=self.exact)
         self.total += total
         self.gram += gram
@@ -177,7 +180,10 @@ def singular_values(
     deviation σ in each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest
     diagonal entry.
     """
-    eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)
+    # NumPy's OpenBLAS takes two thirds of the time of torch's MKL at 512 (measured: docs/log.md)
+    wide = scatter.shape[-1] >= WIDE and scatter.device.type == "cpu"
+    found = torch.from_numpy(np.linalg.eigvalsh(scatter.numpy())) if wide else torch.linalg.eigvalsh(scatter)
+    eigenvalues = found.flip(-1)
     largest = scatter.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     floor = largest * (2 * scatter.shape[-1] ** 0.5 * rounding)
     return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
@@ -196,10 +202,17 @@ def first_shift(rows: Float[Tensor, "row width"]) -> Float[Tensor, " width"]:
 def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:
     """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding.
 
+    A block or more of wide float32 rows on a CPU goes through :mod:`superscope.measures.wide`.
+
     ``rows`` [row, unit] are finite; ``shift`` is float64 and holds numbers that float32 has.
     """
     width = rows.shape[1]
     double = exact or rows.dtype == torch.float64 or width < WIDE
+    if not double and rows.device.type == "cpu" and len(rows) >= BLOCK:
+        from superscope.measures.wide import wide_sums
+
+        total, gram = wide_sums(rows.float().contiguous().numpy(), shift.float().numpy())
+        return torch.from_numpy(total), torch.from_numpy(gram), SINGLE
     near = shift if double else shift.float()
     shifts = bool((shift != 0).any())
     gram = torch.zeros(width, width, dtype=torch.float64, device=rows.device)
