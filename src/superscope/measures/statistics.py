@@ -27,6 +27,7 @@ docs/benchmarks.md)."""
 FUSED_POSITIONS = 16
 _POOLED_VALUES = 2**18
 _KEPT_VALUES, _VALUES_A_BATCH = 65_536, 4_096
+_AT_ONCE = 2**16
 _OTHERS = ("cosine_mean", "cosine_std", "dead_fraction", "activation_frequency", "kurtosis")
 
 
@@ -112,31 +113,40 @@ class LayerStatistics:
 
         The samples' shares go to the groups round from ``first``.
         """
-        pooled = torch.empty(len(maps), self.width, dtype=torch.float64, device=maps.device)
-        for share in range(self.groups):
-            part, g = _share(share, self.groups, len(maps)), (share + first) % self.groups
-            rows = maps[part].movedim(1, -1).reshape(-1, self.width)
-            if len(rows) == 0:
+        shares = [_share(share, self.groups, len(maps)) for share in range(self.groups)]
+        small = maps.numel() <= _AT_ONCE  # then calls cost more than arithmetic: all shares in one
+        pieces = [shares] if small else [[share] for share in shares]
+        pooled = [self._add_piece(maps, shift, piece, first + i) for i, piece in enumerate(pieces)]
+        return torch.cat(pooled)
+
+    def _add_piece(self, maps: Tensor, shift: Tensor, shares: list[slice], first: int) -> Tensor:
+        """Add samples of maps that lie in a row, a share to each group from ``first`` on."""
+        begin, end = shares[0].start, shares[-1].stop
+        rows = maps[begin:end].movedim(1, -1)  # [sample, position, unit]
+        finite = torch.isfinite(rows)
+        keep = finite.all(-1)
+        whole = bool(keep.all())
+        clean = rows if whole else torch.where(keep[..., None], rows, 0)
+        peaks = kurtosis(clean).where(keep, torch.nan)
+        sums = clean.sum(1, dtype=torch.float64)
+        by_sample = torch.stack(
+            [keep.sum(1), (~keep).sum(1), (~finite).sum((1, 2)), (~peaks.isnan()).sum(1)], 1
+        )
+        active, peaks = (clean > 0).sum(1), peaks.nansum(1, dtype=torch.float64)
+        for i, share in enumerate(shares):
+            g, part = (first + i) % self.groups, slice(share.start - begin, share.stop - begin)
+            if share.start == share.stop:
                 continue
-            finite = torch.isfinite(rows)
-            keep = finite.all(-1)
-            by_sample = torch.where(keep[:, None], rows, 0).view(-1, maps.shape[2], self.width)
-            kept_by_sample = keep.view(-1, maps.shape[2]).sum(1)
-            pooled[part] = by_sample.sum(1, dtype=torch.float64) / kept_by_sample[:, None]
-            self._counts[g, 2] += (~finite).sum()
-            if not bool(keep.all()):
-                rows = rows[keep]
-            total, gram, rounding = shifted_sums(rows, shift)
-            peaks = kurtosis(rows)
+            self._counts[g] += by_sample[part].sum(0)
+            self._active[g] += active[part].sum(0)
+            self._kurtosis[g] += peaks[part].sum()
+            kept = rows[part].reshape(-1, self.width)
+            kept = kept if whole else kept[keep[part].reshape(-1)]
+            total, gram, rounding = shifted_sums(kept, shift)
             self._rounding = max(self._rounding, rounding)
             self._gram[g, : self.width, : self.width] += gram
             self._sum[g] += total
-            self._active[g] += (rows > 0).sum(0)
-            self._kurtosis[g] += peaks.nansum(dtype=torch.float64)
-            self._counts[g] += torch.stack(
-                [keep.sum(), (~keep).sum(), self._counts.new_zeros(()), (~peaks.isnan()).sum()]
-            )
-        return pooled
+        return sums / by_sample[:, :1]
 
     @property
     def rows(self) -> int:
