@@ -96,6 +96,14 @@ def test_thin_rectangles_are_one_pale_rest_of_their_height():
     assert stack[1][3][3] < 1
 
 
+def test_panels_share_a_scale_or_have_their_own():
+    pair = torch.cat([W, 10 * W])
+    shared, own = (plot_neurons(pair, ["small", "large"], scale=scale) for scale in ("shared", "own"))
+    tops = [[panel(figure, title).get_ylim()[1] for title in ("small", "large")] for figure in (shared, own)]
+    assert tops[0][0] == tops[0][1] == pytest.approx(tops[1][1])
+    assert tops[1][0] == pytest.approx(tops[1][1] / 10)
+
+
 def test_motif_shows_its_weights():
     motifs = inhibition_motifs(MOTIF_W, MOTIF_OUT)
     figure = plot_motif([*motifs, *motifs], ["one", "two"])

@@ -33,6 +33,7 @@ def plot_neurons(
     importance: Float[Tensor, "feature"] | Sequence[float] | None = None,
     by: Literal["importance", "semanticity"] = "importance",
     fraction: float = 0.25,
+    scale: Literal["shared", "own"] = "shared",
 ) -> Figure:
     """Draw each neuron as a stack of what it has to do with the features, a panel an instance.
 
@@ -50,6 +51,7 @@ def plot_neurons(
         by: what colours the rectangles: their feature's importance, or the neuron's kind.
         fraction: of a neuron's largest entry, from which a feature counts, as in
             :func:`~superscope.measures.neuron_census`.
+        scale: whether all panels share one, or each has its own, for stacks of very different heights.
 
     Raises:
         InputError: when the shapes do not fit each other, a value is not finite, or there is not a title an
@@ -69,9 +71,9 @@ def plot_neurons(
     columns = 1 if hidden > 24 else 2 if hidden > 10 else 3
     shown = style.names(titles, instances, "titles", 60 // columns)
     figure, panels = style.grid(instances, columns, (0.24, 0.6, 0.8)[columns - 1], extra=0.35)
-    low, high = _heights(stacks)
-    margin = 0.035 * (high - low)
     for ax, stack, places, kind, title in zip(panels, stacks, order, kinds, shown, strict=True):
+        low, high = _heights(stacks if scale == "shared" else stack[None])
+        margin = 0.035 * (high - low)
         for x, neuron in enumerate(places):
             paint = feature_colors if by == "importance" else kind_colors[[kind[neuron]] * features]
             _draw_stack(ax, x, stack[neuron], paint, high - low)

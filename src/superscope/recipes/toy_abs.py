@@ -289,10 +289,10 @@ def _pictures(sweep: Sweep) -> dict[str, Picture]:
     stacks = f"A row of stacked bars, one a neuron, for each of {len(_DENSITIES)} densities"
     return {
         "neurons": Picture(
-            plot_neurons(shown[0], _LABELS, fraction=_SEEN),
+            plot_neurons(shown[0], _LABELS, fraction=_SEEN, scale="own"),
             "Sizes of the in-weights of each neuron, scaled to a largest one of 1, stacked as in the paper: "
             "a rectangle a feature. A bar of one rectangle is a neuron for one feature alone.",
-            f"{stacks}; from one rectangle a bar to many.",
+            f"{stacks}, each with its own scale; from one rectangle a bar to many.",
         ),
         "counts": Picture(
             plot_sweep(
