@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
+from superscope.core import generator
+from superscope.recipes.exrelu_losses import digons_loss
 from superscope.recipes.toy_exrelu import TOY_EXRELU, _judged, paired, superposition
-from superscope.toy import exrelu, four_feature_face, regular_polygon
+from superscope.toy import exrelu, four_feature_face, loss, reconstruct, regular_polygon, sample
 
 TWO = torch.eye(2, 5)
 FACE = torch.cat([four_feature_face(), torch.zeros(2, 1)], 1)
@@ -66,3 +68,12 @@ def test_autograd_does_not_see_the_jump_and_has_the_sign_against_it():
     with torch.no_grad():
         slope = float(cost(a + 0.01) - cost(a - 0.01)) / 0.02
     assert slope == pytest.approx(-(0.25**3) / (3 * 0.8**2), rel=1e-3)
+
+
+@pytest.mark.parametrize(("t", "density"), [(0.0, 0.05), (-0.25, 0.2), (-0.5, 1.0), (-1.0, 0.3)])
+def test_the_loss_of_digons_is_that_of_many_draws(t, density):
+    W = torch.cat([four_feature_face()[:, [0, 1, 2, 3]], torch.zeros(2, 1)], 1)
+    b = torch.tensor([0.0, 0.0, 0.0, 0.0, density / 2])
+    x = sample(torch.full((5,), density), 400_000, generator(0, "digons"))
+    drawn = loss(x, reconstruct(x, W, b, lambda z: exrelu(z, t)), 0.9 ** torch.arange(5.0))
+    assert digons_loss(t, density) == pytest.approx(float(drawn), rel=0.015)

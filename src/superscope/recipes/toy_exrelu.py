@@ -14,31 +14,30 @@ from superscope.core import Run, config
 from superscope.measures import features_represented, interference
 from superscope.plots import plot_features, plot_sweep
 from superscope.recipes.claims import Claim, Verdict, judge
+from superscope.recipes.exrelu_losses import (
+    AUTOGRAD,
+    RATE,
+    THRESHOLD,
+    M,
+    N,
+    digons_loss,
+    judged_by_exrelu,
+    model,
+)
 from superscope.recipes.recipe import Outcome, Recipe
 from superscope.recipes.toy_training import EMBEDDED, Sweep, ToyTraining, train_seeds
 from superscope.report import DataTable, Picture, Prose, Section
-from superscope.toy import ToyConfig
 
-_N, _M, _RATE = 5, 2, 0.9
-_THRESHOLD = -0.25
 _SPARSEST = 20
 _SHOWN = 4
-_ACTIVATIONS = ("ReLU", f"ExReLU, t = {_THRESHOLD:g}")
+_ACTIVATIONS = ("ReLU", "ExReLU, t = −0.25")
 _SWEPT = (0.2, 0.1, 0.05)
-_AUTOGRAD = (
-    "ExReLU jumps from t to 0 where its input falls below t < 0. Automatic differentiation takes the slope "
-    "on either side, 1 or 0, and does not see the jump: nothing tells a weight that it could push "
-    "interference over the edge, where it costs nothing. Take an output that reads −a x of its antipode, "
-    "with x from U[0, 1) and a > |t|. The interference costs |t|³/(3a), which falls with a; autograd's "
-    "gradient is +2|t|³/(3a²), which pulls a down. Here, as in the review, autograd's gradient is what "
-    "trains, so part of what ExReLU does is done by the gradient and not by the loss."
-)
 
 
 def _claim(part: str, statement: str) -> Claim:
     setting = (
-        f"n = {_N}, m = {_M}, I = {_RATE:g}^i; densities {_SPARSEST}^−s, s from 0 to 1; ReLU against ExReLU "
-        f"with t = {_THRESHOLD:g}, the same starts, batches and options"
+        f"n = {N}, m = {M}, I = {RATE:g}^i; densities {_SPARSEST}^−s, s from 0 to 1; ReLU against ExReLU "
+        f"with t = {THRESHOLD:g}, the same starts, batches and options"
     )
     return Claim(f"T14-{part}", statement, setting, "review")
 
@@ -79,13 +78,16 @@ class ExreluConfig(ToyTraining):
 
 def _run(config: ExreluConfig, run: Run) -> Outcome:
     densities = [_SPARSEST ** (-k / (config.densities - 1)) for k in range(config.densities)]
-    relu = train_seeds(run, "relu", config, _model(None), densities)
-    exrelu = train_seeds(run, "exrelu", config, _model(_THRESHOLD), densities)
+    relu = train_seeds(run, "relu", config, model(None), densities)
+    exrelu = train_seeds(run, "exrelu", config, model(THRESHOLD), densities)
 
     thresholds = [-1 + k / (config.thresholds - 1) for k in range(config.thresholds)]
-    swept = [train_seeds(run, f"threshold-{k}", config, _model(t), _SWEPT) for k, t in enumerate(thresholds)]
+    swept = [train_seeds(run, f"threshold-{k}", config, model(t), _SWEPT) for k, t in enumerate(thresholds)]
     labels = [f"density {p:.3g}" for p in densities]
+    by_loss = judged_by_exrelu(config.seeds, densities, relu, exrelu)
+    written = [[digons_loss(t, p) for t in thresholds] for p in _SWEPT]
     tables = {
+        "by-loss": by_loss,
         "activations": pd.concat(
             [
                 sweep.table(labels, densities, config.seeds).assign(activation=name)
@@ -100,7 +102,7 @@ def _run(config: ExreluConfig, run: Run) -> Outcome:
             ]
         ),
     }
-    pictures = _pictures(relu, exrelu, densities, swept, thresholds)
+    pictures = _pictures(relu, exrelu, densities, swept, thresholds, written)
     seeds = len(config.seeds)
     sections = [
         Section(
@@ -120,7 +122,18 @@ def _run(config: ExreluConfig, run: Run) -> Outcome:
                 DataTable(tables["activations"], "Every density, seed and activation."),
             ],
         ),
-        Section("What automatic differentiation does", [Prose(_AUTOGRAD)]),
+        Section(
+            "The loss or the gradient",
+            [
+                Prose(AUTOGRAD),
+                Prose(
+                    "The table asks the loss itself: the weights that ReLU trained, with more features, are "
+                    "put under ExReLU on the same draws. Where their loss is the lower one, training with "
+                    "ExReLU has missed a better solution, and it is not the loss that keeps features out."
+                ),
+                DataTable(by_loss, "Loss with ExReLU, t = −0.25, mean over seeds."),
+            ],
+        ),
         Section(
             "The threshold",
             [
@@ -129,6 +142,7 @@ def _run(config: ExreluConfig, run: Run) -> Outcome:
                 ),
                 pictures["threshold-represented"],
                 pictures["threshold-superposition"],
+                pictures["threshold-loss"],
                 DataTable(tables["thresholds"], "Every threshold, density and seed."),
             ],
         ),
@@ -137,12 +151,6 @@ def _run(config: ExreluConfig, run: Run) -> Outcome:
     for k, sweep in enumerate(swept):
         tensors |= sweep.tensors(f"threshold-{k}")
     return Outcome(_judged(relu.W, exrelu.W), tables, pictures, tensors, sections)
-
-
-def _model(threshold: float | None) -> ToyConfig:
-    if threshold is None:
-        return ToyConfig(n_features=_N, n_hidden=_M, importance=_RATE)
-    return ToyConfig(n_features=_N, n_hidden=_M, importance=_RATE, output="exrelu", threshold=threshold)
 
 
 def superposition(W: Float[Tensor, "*batch hidden feature"]) -> Float[Tensor, "*batch"]:
@@ -201,6 +209,7 @@ def _pictures(
     densities: Sequence[float],
     swept: Sequence[Sweep],
     thresholds: Sequence[float],
+    written: Sequence[Sequence[float]],
 ) -> dict[str, Picture]:
     count = min(_SHOWN, len(densities))
     shown = [round(k * (len(densities) - 1) / max(1, count - 1)) for k in range(count)]
@@ -208,19 +217,21 @@ def _pictures(
     names = [f"{name} {densities[k]:.2g}" for name in ("ReLU", "ExReLU") for k in shown]
     both = torch.stack([relu.W, exrelu.W], 1)
     by_threshold = torch.stack([sweep.W for sweep in swept], 2)
+    trained = torch.stack([sweep.loss for sweep in swept], 2)[:, -1:]
+    by_hand = torch.tensor(written[-1]).expand_as(trained)
     at = [f"density {p:g}" for p in _SWEPT]
     count_name, share_name = "features represented", "mean interference"
 
     def against_density(values: Tensor, y_name: str) -> Figure:
         return plot_sweep(values, densities, _ACTIVATIONS, x_name="density 1 − S", y_name=y_name)
 
-    def against_threshold(values: Tensor, y_name: str) -> Figure:
+    def against_threshold(values: Tensor, y_name: str, lines: Sequence[str] = at) -> Figure:
         x_name = "threshold t of ExReLU"
-        return plot_sweep(values, thresholds, at, x_name=x_name, y_name=y_name, log_x=False)
+        return plot_sweep(values, thresholds, lines, x_name=x_name, y_name=y_name, log_x=False)
 
     return {
         "features": Picture(
-            plot_features(panels, names, [_RATE**i for i in range(_N)]),
+            plot_features(panels, names, [RATE**i for i in range(N)]),
             "Directions of the features, titles with the density: ReLU above, ExReLU (t = −0.25) below.",
             f"Two rows of {count} panels of lines from the origin.",
         ),
@@ -243,6 +254,12 @@ def _pictures(
             against_threshold(superposition(by_threshold), share_name),
             "Mean interference of the features that are represented against the threshold.",
             f"A curve for each of {len(_SWEPT)} densities.",
+        ),
+        "threshold-loss": Picture(
+            against_threshold(torch.cat([trained, by_hand], 1), "loss", ("trained", "two digons, by hand")),
+            f"Loss at density {_SWEPT[-1]:g}, of what training finds and of two digons written down; "
+            "where the second is lower, training has missed it.",
+            "Two curves against the threshold.",
         ),
     }
 
