@@ -245,7 +245,7 @@ def _pictures(
         **plane,
         "bases": Picture(
             plot_gram(models["bases"].W[:few, 0], models["bases"].b[:few, 0], titles[:few]),
-            "WᵀW and the bias: within a set nothing but the diagonal, the interference lies between the sets.",
+            "WᵀW and the bias: within a set nothing but the diagonal; interference lies between the sets.",
             "Heat maps of 20 features; the two blocks of ten on the diagonal show what a set is like.",
         ),
         "phases": Picture(
