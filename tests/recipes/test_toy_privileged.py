@@ -32,7 +32,7 @@ EIGHT_IN_FIVE = laid(
     *({0: 0.7} | {a: 0.5 for a in (1, 2, 3, 4) if a != left} for left in (1, 2, 3, 4)),
     *({0: -0.5, a: 0.8} for a in (1, 2, 3, 4)),
 )
-PAIRS = laid(*({a: UNIT, b: UNIT} for a in range(M) for b in range(a)))
+PAIRS = laid(*({k: UNIT if k in (a, b) else -0.6 for k in range(M)} for a in range(M) for b in range(a)))
 TWO_BLOCKS = laid({0: 1.0}, *BINARY, {1: UNIT, 2: UNIT}, {1: UNIT, 2: -UNIT}, {1: -UNIT, 2: UNIT})
 
 

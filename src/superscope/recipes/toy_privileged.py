@@ -86,7 +86,12 @@ _CLAIMS = (
         "One block of 8 features in 5 neurons, and no others embedded",
         "0.065 (published: 0.05 to 0.08)",
     ),
-    _claim("pairs", "All 10 features are embedded, each held by 2 neurons, no two by the same 2", "0.04"),
+    _claim(
+        "pairs",
+        "All 10 features are embedded, each held with a positive weight, which alone can switch a neuron on, "
+        "by 2 neurons, and no two by the same 2",
+        "0.04",
+    ),
 )
 
 
@@ -163,9 +168,9 @@ def _binary_code(W: Float[Tensor, "hidden feature"]) -> bool:
 
 
 def _pairs(W: Float[Tensor, "hidden feature"]) -> bool:
-    held = _held(W)
-    codes = {tuple(column) for column in held.T.tolist()}
-    return bool((held.sum(0) == 2).all()) and len(codes) == held.shape[1]
+    excited = _held(W) & (W > 0)
+    codes = {tuple(column) for column in excited.T.tolist()}
+    return bool((excited.sum(0) == 2).all()) and len(codes) == excited.shape[1]
 
 
 _RULES: Mapping[str, tuple[Callable[[Tensor], bool], tuple[float, ...]]] = {
@@ -222,7 +227,7 @@ def _table(sweep: Sweep, seeds: Sequence[int]) -> pd.DataFrame:
 
 def _picture(sweep: Sweep) -> Picture:
     return Picture(
-        plot_neurons(sweep.W[0], _LABELS),
+        plot_neurons(sweep.W[0], _LABELS, fraction=_HELD),
         "The weights of each neuron, stacked: one colour a feature, negative ones below the line. As "
         "features become sparse, neurons stop belonging to one feature each and spell features together.",
         f"Five stacks of bars, one a neuron, in a panel for each of {len(_DENSITIES)} densities.",
