@@ -10,10 +10,16 @@ from superscope.toy import ToyConfig, adversarial_vulnerability, draw
 PACKED = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]])
 
 
-def measured(vulnerability, packed=PACKED):
-    rows = toy_adversarial._judged(vulnerability, packed)
+FLAT = torch.ones(1, 5)
+
+
+def measured(vulnerability, reading=0):
+    both = torch.stack([vulnerability, FLAT] if reading == 0 else [FLAT, vulnerability], 1)
+    rows = toy_adversarial._judged(both, PACKED)
     assert [row.id for row in rows] == [claim.id for claim in TOY_ADVERSARIAL.claims]
-    return [row.measured for row in rows]
+    found = [row.measured for row in rows]
+    assert found[3 * (1 - reading) :][:3] == [0.0] * 3
+    return found[3 * reading :][:3]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +34,8 @@ def measured(vulnerability, packed=PACKED):
     ],
 )
 def test_claims_are_judged_by_rise_level_and_ranks(vulnerability, expected):
-    assert measured(torch.tensor([vulnerability])) == expected
+    for reading in (0, 1):
+        assert measured(torch.tensor([vulnerability]), reading) == expected
 
 
 def test_vulnerability_that_does_not_change_tracks_nothing():
@@ -46,8 +53,9 @@ def test_what_is_kept_is_the_vulnerability_of_each_model_at_its_own_density(tmp_
     draws = generator(3, "attacked")
     for k, p in enumerate((1.0, 0.1, 0.01)):
         x = draw(model, torch.full((6,), p), 50, draws)
-        expected = adversarial_vulnerability(x, sweep.W[0, k], sweep.b[0, k], torch.ones(6))
-        assert float(outcome.tensors["vulnerability"][0, k]) == float(expected)
+        W, b, importance = sweep.W[0, k], sweep.b[0, k], torch.ones(6)
+        expected = [adversarial_vulnerability(x, W, b, importance, one=one) for one in (False, True)]
+        assert outcome.tensors["vulnerability"][0, :, k].tolist() == [float(each) for each in expected]
     table = outcome.tables["sweep"]
     assert table["density"].tolist() == [1.0, 0.1, 0.01]
-    assert table["vulnerability"].tolist() == outcome.tensors["vulnerability"].flatten().tolist()
+    assert table["vulnerability, one"].tolist() == outcome.tensors["vulnerability"][0, 1].tolist()

@@ -66,6 +66,21 @@ def test_the_loss_is_the_one_that_was_trained_and_the_chunks_do_not_change_it(mo
     assert torch.equal(parts.feature, whole.feature)
 
 
+def test_one_attack_for_all_inputs_is_the_worst_on_average():
+    W, b, importance = pentagon()
+    x, epsilon = drawn(5, 30), torch.tensor(0.07)
+    found = attack(x, W, b, epsilon, importance, one=True)
+    moved = [x + epsilon * row for row in feature_attacks(W)]
+    harms = torch.stack([loss_to(x, each, W, b) for each in moved])
+    assert found.feature.tolist() == [int(harms.argmax())] * 30
+    assert float(found.attacked) == pytest.approx(float(harms.max()), rel=1e-5)
+    assert float(found.attacked) < float(attack(x, W, b, epsilon, importance).attacked)
+
+
+def loss_to(clean, moved, W, b):
+    return (clean - reconstruct(moved, W, b)).square().sum(-1).mean()
+
+
 def test_each_input_meets_the_worst_attack_of_a_slow_loop():
     W, b, importance = pentagon()
     x, epsilon = drawn(5, 20), 0.07

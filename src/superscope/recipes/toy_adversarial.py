@@ -24,32 +24,26 @@ from superscope.report import DataTable, Picture, Prose, Section
 from superscope.toy import ToyConfig, adversarial_vulnerability, draw
 
 _RISE, _CORRELATION = 3, 0.9
-_SETTING = (
-    "I = 1, ReLU, densities from 1 to 0.01; L2 attacks of 0.1 × the mean input norm along the row of WᵀW "
-    "that harms the input most"
-)
-_CLAIMS = (
+_READINGS = {"each": "the worst for each input", "one": "the worst for all inputs together"}
+"""Published is "the one which most harms model performance"; both readings are judged."""
+_STATEMENTS = {
+    "rise": f"The highest vulnerability (L′ − L)/(L′₀ − L₀) of the sweep is more than {_RISE} times that of "
+    "the model at density 1",
+    "level": f"The highest vulnerability of the sweep is more than {_RISE}, where a model without "
+    "superposition has 1, in closed form",
+    "tracks": "Vulnerability tracks features per dimension ‖W‖²_F/m: Spearman's rank correlation over the "
+    f"densities is at least {_CORRELATION:g}",
+}
+_CLAIMS = tuple(
     Claim(
-        "T10-rise",
-        f"The highest vulnerability (L′ − L)/(L′₀ − L₀) of the sweep is more than {_RISE} times that of the "
-        "model at density 1",
-        _SETTING,
+        f"T10-{part}-{reading}",
+        statement,
+        "I = 1, ReLU, densities from 1 to 0.01; L2 attacks of 0.1 × the mean input norm along a row of WᵀW, "
+        + which,
         "TMS",
-    ),
-    Claim(
-        "T10-level",
-        "The highest vulnerability of the sweep is more than "
-        f"{_RISE}, where a model without superposition has 1, in closed form",
-        _SETTING,
-        "TMS",
-    ),
-    Claim(
-        "T10-tracks",
-        "Vulnerability tracks features per dimension ‖W‖²_F/m: Spearman's rank correlation over the "
-        f"densities is at least {_CORRELATION:g}",
-        _SETTING,
-        "TMS",
-    ),
+    )
+    for reading, which in _READINGS.items()
+    for part, statement in _STATEMENTS.items()
 )
 
 
@@ -82,7 +76,8 @@ def _run(config: AdversarialConfig, run: Run) -> Outcome:
     labels = [f"density {p:.3g}" for p in densities]
     table = sweep.table(labels, densities, config.seeds)
     table["features per dimension"] = packed.T.flatten().tolist()
-    table["vulnerability"] = vulnerability.T.flatten().tolist()
+    for r, reading in enumerate(_READINGS):
+        table[f"vulnerability, {reading}"] = vulnerability[:, r].T.flatten().tolist()
     pictures = _pictures(densities, vulnerability, packed)
     sections = [
         Section(
@@ -90,9 +85,11 @@ def _run(config: AdversarialConfig, run: Run) -> Outcome:
             [
                 Prose(
                     f"{config.features} features in {config.hidden} dimensions, {len(config.seeds)} seeds. "
-                    f"Each of {config.samples:,} inputs meets the attack that harms it most; the target is "
-                    "what the clean input should give. Vulnerability is the harm over that to a model which "
-                    "embeds m features along the axes and no others, at attacks of the same length: ε² max I."
+                    f"{config.samples:,} inputs meet, each, the attack that harms it most, or, all, the one "
+                    "that harms them most on average; the target is what the clean input should give. "
+                    "Vulnerability is the harm over that to a model which embeds m features along the axes "
+                    "and no others, at attacks of the same length: ε² max I. In the last picture a dot is a "
+                    "density and seed, with an attack for each input."
                 ),
                 *pictures.values(),
                 DataTable(table, "Every density and seed."),
@@ -110,22 +107,34 @@ def _attacked(
     values = []
     for k, p in enumerate(densities):
         x = draw(model, torch.full((config.features,), p), config.samples, draws)
-        values.append(adversarial_vulnerability(x, sweep.W[s, k], sweep.b[s, k], torch.ones(config.features)))
-    return {"vulnerability": torch.stack(values)}
+        W, b, importance = sweep.W[s, k], sweep.b[s, k], torch.ones(config.features)
+        values.append(
+            torch.stack(
+                [
+                    adversarial_vulnerability(x, W, b, importance, one=reading == "one")
+                    for reading in _READINGS
+                ]
+            )
+        )
+    return {"vulnerability": torch.stack(values, 1)}
 
 
 def _judged(
-    vulnerability: Float[Tensor, "seed density"], packed: Float[Tensor, "seed density"]
+    vulnerability: Float[Tensor, "seed reading density"], packed: Float[Tensor, "seed density"]
 ) -> list[Verdict]:
     """Judge the claims; density 1 comes first."""
-    levels = [float(row.max()) for row in vulnerability]
-    rises = [float(row.max() / row[0]) for row in vulnerability]
-    ranks = [rank_correlation(a, b) for a, b in zip(vulnerability, packed, strict=True)]
-    return [
-        judge(_CLAIMS[0], [rise > _RISE for rise in rises], f"Rises by seed: {_listed(rises)}."),
-        judge(_CLAIMS[1], [level > _RISE for level in levels], f"Highest by seed: {_listed(levels)}."),
-        judge(_CLAIMS[2], [r >= _CORRELATION for r in ranks], f"Correlations by seed: {_listed(ranks)}."),
-    ]
+    rows = []
+    for r in range(len(_READINGS)):
+        rise, level, tracks = _CLAIMS[3 * r : 3 * r + 3]
+        levels = [float(row.max()) for row in vulnerability[:, r]]
+        rises = [float(row.max() / row[0]) for row in vulnerability[:, r]]
+        ranks = [rank_correlation(a, b) for a, b in zip(vulnerability[:, r], packed, strict=True)]
+        rows += [
+            judge(rise, [each > _RISE for each in rises], f"Rises by seed: {_listed(rises)}."),
+            judge(level, [each > _RISE for each in levels], f"Highest by seed: {_listed(levels)}."),
+            judge(tracks, [each >= _CORRELATION for each in ranks], f"Correlations: {_listed(ranks)}."),
+        ]
+    return rows
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -134,7 +143,7 @@ def _listed(values: Sequence[float]) -> str:
 
 def _pictures(
     densities: Sequence[float],
-    vulnerability: Float[Tensor, "seed density"],
+    vulnerability: Float[Tensor, "seed reading density"],
     packed: Float[Tensor, "seed density"],
 ) -> dict[str, Picture]:
     sparser = [1 / p for p in densities]
@@ -142,14 +151,14 @@ def _pictures(
     return {
         "vulnerability": Picture(
             plot_sweep(
-                vulnerability[:, None],
+                vulnerability,
                 sparser,
-                ["trained model"],
+                [f"attack {which}" for which in ("of each input", "of all together")],
                 x_name=x_name,
                 y_name="vulnerability (L′ − L)/(L′₀ − L₀)",
             ),
             "Vulnerability against sparsity, mean over seeds and 95 % interval.",
-            "A curve against one over the density.",
+            "Two curves against one over the density.",
         ),
         "features-per-dimension": Picture(
             plot_sweep(
@@ -165,7 +174,7 @@ def _pictures(
         "relation": Picture(
             plot_relation(
                 packed.flatten(),
-                vulnerability.flatten(),
+                vulnerability[:, 0].flatten(),
                 [*densities] * len(vulnerability),
                 x_name="features per dimension ‖W‖²_F / m",
                 y_name="vulnerability (L′ − L)/(L′₀ − L₀)",

@@ -30,7 +30,7 @@ class Attack:
     attacked: Float[Tensor, "*instance"]
     """L′, the loss of the attacked inputs against what the clean ones should give."""
     feature: Int[Tensor, "*instance batch"]
-    """The feature whose attack does the most harm to each input."""
+    """The feature whose attack each input meets."""
 
 
 def feature_attacks(
@@ -57,6 +57,8 @@ def attack(
     epsilon: Float[Tensor, "*#instance"],
     importance: Float[Tensor, "*#instance feature"],
     output: Output | Activation = "relu",
+    *,
+    one: bool = False,
 ) -> Attack:
     """Attack each input with whichever feature's attack of length ε harms that input most.
 
@@ -70,6 +72,7 @@ def attack(
         epsilon: lengths of the attacks.
         importance: I.
         output: the function on the output by name, exrelu with t = −0.25; or any function on tensors.
+        one: attack all inputs with the one feature's attack that harms them most on average.
 
     >>> x, W = torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, 0.0]])  # the second feature is not embedded
     >>> found = attack(x, W, torch.zeros(2), torch.tensor(0.1), torch.ones(2))
@@ -87,13 +90,16 @@ def attack(
 
     clean = losses(f(pre), x, weights).mean(-1)
     size = max(1, _CHUNK_NUMBERS // shift.numel())
-    harm, feature = [], []
+    harms = []
     for part, wanted in zip(pre.split(size, -2), x.split(size, -2), strict=True):
         given = f(part.unsqueeze(-2) + shift.unsqueeze(-3))
-        worst = losses(given, wanted.unsqueeze(-2), weights.unsqueeze(-2)).max(-1)
-        harm.append(worst.values)
-        feature.append(worst.indices)
-    return Attack(clean, torch.cat(harm, -1).mean(-1), torch.cat(feature, -1))
+        harms.append(losses(given, wanted.unsqueeze(-2), weights.unsqueeze(-2)))
+    harm = torch.cat(harms, -2)  # [*instance, batch, feature]
+    if one:
+        attacked, feature = harm.mean(-2).max(-1)
+        return Attack(clean, attacked, feature.unsqueeze(-1).expand(harm.shape[:-1]))
+    worst = harm.max(-1)
+    return Attack(clean, worst.values.mean(-1), worst.indices)
 
 
 def adversarial_vulnerability(
@@ -103,6 +109,8 @@ def adversarial_vulnerability(
     importance: Float[Tensor, "*#instance feature"],
     share: float = SHARE,
     output: Output | Activation = "relu",
+    *,
+    one: bool = False,
 ) -> Float[Tensor, "*instance"]:
     """Return the harm that attacks do, over the harm they do without superposition: (L′ − L)/(L′₀ − L₀).
 
@@ -122,6 +130,7 @@ def adversarial_vulnerability(
         importance: I.
         share: the length of the attacks over the mean length of the inputs.
         output: the function on the output.
+        one: attack all inputs with one feature's attack, the worst on average, in place of one for each.
 
     Raises:
         InputError: when the share is not positive, every input is zero, or no feature has importance.
@@ -136,5 +145,5 @@ def adversarial_vulnerability(
     most = importance.amax(-1)
     if not (most > 0).all():
         raise InputError("importance holds no number above 0; one feature at least must count")
-    found = attack(x, W, b, epsilon, importance, output)
+    found = attack(x, W, b, epsilon, importance, output, one=one)
     return (found.attacked - found.clean) / (epsilon.square() * most)
