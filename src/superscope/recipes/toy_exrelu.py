@@ -277,7 +277,7 @@ TOY_EXRELU = Recipe(
     config=ExreluConfig,
     presets={
         "smoke": ExreluConfig(
-            seeds=(0, 1), steps=80, batch_size=256, lr=2e-2, restarts=2, densities=4, thresholds=3
+            seeds=(0, 1), steps=80, batch_size=256, lr=2e-2, restarts=1, densities=3, thresholds=2
         ),
         "quick": ExreluConfig(steps=2_000, batch_size=512, lr=5e-3, restarts=8),
         "paper": ExreluConfig(seeds=tuple(range(10)), thresholds=21),
