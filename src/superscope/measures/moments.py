@@ -6,7 +6,6 @@ whatever the number of rows, and two states merge into the state of all rows, so
 reduces.
 """
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -180,10 +179,7 @@ def singular_values(
     deviation σ in each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest
     diagonal entry.
     """
-    # NumPy's OpenBLAS takes two thirds of the time of torch's MKL at 512 (measured: docs/log.md)
-    wide = scatter.shape[-1] >= WIDE and scatter.device.type == "cpu"
-    found = torch.from_numpy(np.linalg.eigvalsh(scatter.numpy())) if wide else torch.linalg.eigvalsh(scatter)
-    eigenvalues = found.flip(-1)
+    eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)
     largest = scatter.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     floor = largest * (2 * scatter.shape[-1] ** 0.5 * rounding)
     return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
