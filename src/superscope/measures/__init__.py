@@ -1,5 +1,10 @@
 """Measures of superposition: pure functions on tensors, and states that stream and merge."""
 
+from superscope.measures.dynamics import Coincidence as Coincidence
+from superscope.measures.dynamics import coincidence as coincidence
+from superscope.measures.dynamics import find_drops as find_drops
+from superscope.measures.dynamics import find_jumps as find_jumps
+from superscope.measures.dynamics import jump_heights as jump_heights
 from superscope.measures.geometry import capacity as capacity
 from superscope.measures.geometry import dimensions_per_feature as dimensions_per_feature
 from superscope.measures.geometry import feature_dimensionality as feature_dimensionality
