@@ -67,7 +67,22 @@ def test_dimensionality_is_on_a_log_axis_with_the_fractions():
     np.testing.assert_allclose(dots[:, 1], [1, 0.5, 0.4, 0])
     np.testing.assert_allclose(dots[:, 0], [0.01, 0.01, 1, 1], rtol=0.1)
     assert ax.get_xscale() == "log"
-    assert {text.get_text() for text in ax.texts} == {"1", "3/4", "2/3", "1/2", "2/5", "3/8", "0"}
+    fractions = {text.get_text(): text.xy[1] for text in ax.texts}
+    assert [name.split(" ", 1)[1] for name in sorted(fractions, key=fractions.get)] == [
+        "not embedded", "square antiprism", "pentagon", "digon", "triangle", "tetrahedron", "alone",
+    ]  # fmt: skip
+    for name, value in fractions.items():
+        over, _, under = name.split(" ")[0].partition("/")
+        assert value == int(over) / int(under or 1)
+
+
+def test_dots_of_neighbouring_instances_do_not_mix():
+    D = torch.rand(3, 50, generator=torch.Generator().manual_seed(0))
+    [ax] = plot_dimensionality(D, [1.0, 1.5, 10.0], "1/density").axes
+    x = ax.lines[-1].get_xdata().reshape(3, 50)
+    assert (x[0].max() < x[1].min()) & (x[1].max() < x[2].min())
+    assert len(np.unique(x)) == 150
+    assert ax.get_xlabel() == "1/density"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 They take tensors, arrays and tables, never models, and return the figure; nothing is shown or written.
 """
 
+from superscope.plots.dynamics import plot_dynamics as plot_dynamics
 from superscope.plots.explore import explore_ranks as explore_ranks
 from superscope.plots.explore import explore_spectra as explore_spectra
 from superscope.plots.geometry import plot_dimensionality as plot_dimensionality
@@ -15,6 +16,8 @@ from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
 from superscope.plots.layers import plot_spectra as plot_spectra
 from superscope.plots.neurons import plot_motif as plot_motif
 from superscope.plots.neurons import plot_neurons as plot_neurons
+from superscope.plots.phases import PhasePanel as PhasePanel
+from superscope.plots.phases import plot_phases as plot_phases
 from superscope.plots.plane import plot_plane as plot_plane
 from superscope.plots.structure import plot_feature_graph as plot_feature_graph
 from superscope.plots.svg import inline_svg as inline_svg

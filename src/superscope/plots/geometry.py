@@ -15,8 +15,16 @@ from superscope.core.errors import InputError
 from superscope.measures import feature_norms, gram, interference
 from superscope.plots import style
 
-_FRACTIONS = {"1": 1, "3/4": 3 / 4, "2/3": 2 / 3, "1/2": 1 / 2, "2/5": 2 / 5, "3/8": 3 / 8, "0": 0}
-"""Where features gather: alone, tetrahedron, triangle, digon, pentagon, square antiprism, not embedded."""
+_FRACTIONS = {
+    "1 alone": 1,
+    "3/4 tetrahedron": 3 / 4,
+    "2/3 triangle": 2 / 3,
+    "1/2 digon": 1 / 2,
+    "2/5 pentagon": 2 / 5,
+    "3/8 square antiprism": 3 / 8,
+    "0 not embedded": 0,
+}
+"""Where features gather, and as what."""
 
 
 def plot_features(
@@ -162,9 +170,9 @@ def plot_dimensionality(
 ) -> Figure:
     """Draw each feature's dimensionality D_i against a positive quantity of its instance, on a log axis.
 
-    Lines mark the fractions at which features gather: 1, 3/4, 2/3, 1/2, 2/5, 3/8 and 0. Dots of an instance
-    are spread a little along x so that they do not hide each other. As in Elhage et al. 2022 (arXiv
-    2209.10652).
+    Lines mark the fractions at which features gather, with the polytopes whose corners have them. Dots of an
+    instance are spread along x, over most of the room that it has, so that they do not hide each other. As in
+    Elhage et al. 2022 (arXiv 2209.10652).
 
     Args:
         D: feature dimensionalities, from 0 to 1.
@@ -186,12 +194,13 @@ def plot_dimensionality(
         ax.axhline(value, color=style.INK, alpha=0.35, linewidth=0.7)
         ax.annotate(
             text, (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-            va={"2/5": "bottom", "3/8": "top"}.get(text, "center"), color=style.INK, fontsize=8,
+            va={"2/5": "bottom", "3/8": "top"}.get(text[:3], "center"), color=style.INK, fontsize=8,
         )  # fmt: skip
-    reach = 0.01 * max(float(np.ptp(np.log(places))), 1.0)
-    spread = np.exp(np.linspace(-reach, reach, values.shape[1]))
-    alpha = float(np.clip(10 / values.size**0.5, 0.4, 1))
-    dots = {"color": style.line_colors(1)[0], "alpha": alpha, "markersize": 3, "markeredgewidth": 0}
+    logs = np.unique(np.log(places))
+    apart = float(np.diff(logs).min()) if len(logs) > 1 else 0.1
+    spread = np.exp(0.35 * np.clip(apart, 0.02, 0.25) * np.linspace(-1, 1, values.shape[1]))
+    alpha = float(np.clip(10 / values.size**0.5, 0.15, 1))
+    dots = {"color": style.line_colors(1)[0], "alpha": alpha, "markersize": 2.6, "markeredgewidth": 0}
     ax.plot((places[:, None] * spread).ravel(), values.ravel(), "o", **dots)
     ax.set_xscale("log")
     ax.set_ylim(-0.04, 1.06)
