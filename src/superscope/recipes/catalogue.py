@@ -10,12 +10,15 @@ from superscope.recipes.toy_abs import TOY_ABS
 from superscope.recipes.toy_adversarial import TOY_ADVERSARIAL
 from superscope.recipes.toy_correlated import TOY_CORRELATED
 from superscope.recipes.toy_demonstration import TOY_DEMONSTRATION
+from superscope.recipes.toy_dynamics import TOY_DYNAMICS
 from superscope.recipes.toy_exrelu import TOY_EXRELU
 from superscope.recipes.toy_face import TOY_FACE
+from superscope.recipes.toy_geometry import TOY_GEOMETRY
 from superscope.recipes.toy_inhibition import TOY_INHIBITION
 from superscope.recipes.toy_loss_terms import TOY_LOSS_TERMS
 from superscope.recipes.toy_nonuniform import TOY_NONUNIFORM
 from superscope.recipes.toy_pentagon import TOY_PENTAGON
+from superscope.recipes.toy_phase import TOY_PHASE
 from superscope.recipes.toy_privileged import TOY_PRIVILEGED
 
 RECIPES: dict[str, Recipe] = {
@@ -28,6 +31,9 @@ RECIPES: dict[str, Recipe] = {
     "toy-correlated": TOY_CORRELATED,
     "toy-exrelu": TOY_EXRELU,
     "toy-nonuniform": TOY_NONUNIFORM,
+    "toy-phase": TOY_PHASE,
+    "toy-geometry": TOY_GEOMETRY,
+    "toy-dynamics": TOY_DYNAMICS,
     "toy-privileged": TOY_PRIVILEGED,
     "toy-abs": TOY_ABS,
     "toy-inhibition": TOY_INHIBITION,
