@@ -22,99 +22,117 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 @numba.njit(fastmath=FAST, cache=True)
 @no_type_check
 def product(out, A, B):
-    """Set out = A B, with A [row, inner] and the samples in the last axis of B [inner, lane]."""
+    """Set out = A B, with A [row, inner] and the samples in the last axis of B [inner, lane].
+
+    Made for few rows: B passes by once, eight rows of it at a time, and out stays in the cache.
+    """
     rows, inner = A.shape
     lanes = B.shape[1]
     for r in range(rows):
         for j in range(lanes):
             out[r, j] = _ZERO
-        _add_products(out, r, A[r], B, inner, lanes)
+    k = 0
+    while k < inner:
+        step = _piece(inner - k)
+        for r in range(rows):
+            _add_products(out, r, A[r], B, k, step)
+        k += step
 
 
 @numba.njit(fastmath=FAST, cache=True)
 @no_type_check
 def product_and_bias(out, A, B, bias):
-    """Set out = AᵀB + bias, with A [inner, row] and the samples in the last axis of B [inner, lane]."""
+    """Set out = AᵀB + bias, with A [inner, row] and the samples in the last axis of B [inner, lane].
+
+    Made for many rows: out passes by once, and B stays in the cache.
+    """
     inner, rows = A.shape
     lanes = B.shape[1]
     for r in range(rows):
         for j in range(lanes):
             out[r, j] = bias[r]
-        _add_products(out, r, A[:, r], B, inner, lanes)
+        k = 0
+        while k < inner:
+            step = _piece(inner - k)
+            _add_products(out, r, A[:, r], B, k, step)
+            k += step
+
+
+@numba.njit(inline="always")
+@no_type_check
+def _piece(left):
+    return 8 if left >= 8 else 4 if left >= 4 else 1
 
 
 @numba.njit(fastmath=FAST, inline="always")
 @no_type_check
-def _add_products(out, r, a, B, inner, lanes):
-    k = 0
-    while k + 8 <= inner:
+def _add_products(out, r, a, B, k, step):
+    """Add a[k] B[k] and the next ones, ``step`` of them, to a row."""
+    lanes = B.shape[1]
+    if step == 8:
         a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
         a4, a5, a6, a7 = a[k + 4], a[k + 5], a[k + 6], a[k + 7]
         for j in range(lanes):
             left = (a0 * B[k, j] + a1 * B[k + 1, j]) + (a2 * B[k + 2, j] + a3 * B[k + 3, j])
             right = (a4 * B[k + 4, j] + a5 * B[k + 5, j]) + (a6 * B[k + 6, j] + a7 * B[k + 7, j])
             out[r, j] += left + right
-        k += 8
-    while k + 4 <= inner:
+    elif step == 4:
         a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
         for j in range(lanes):
             out[r, j] += (a0 * B[k, j] + a1 * B[k + 1, j]) + (a2 * B[k + 2, j] + a3 * B[k + 3, j])
-        k += 4
-    while k < inner:
+    else:
         a0 = a[k]
         for j in range(lanes):
             out[r, j] += a0 * B[k, j]
-        k += 1
 
 
 @numba.njit(fastmath=FAST, cache=True)
 @no_type_check
 def add_outer(G, A, B):
-    """Add ABᵀ to G: G[r, i] += Σ_j A[r, j] B[i, j], in tiles of four rows by four."""
+    """Add ABᵀ to G: G[r, i] += Σ_j A[r, j] B[i, j], in tiles of four rows by four.
+
+    Made for few rows: B passes by once, and A stays in the cache.
+    """
     rows, columns = G.shape
-    lanes = A.shape[1]
-    r = 0
-    while r + 4 <= rows:
-        i = 0
-        while i + 4 <= columns:
-            _add_4_by_4(G, A, B, r, i)
+    i = 0
+    while i < columns:
+        r = 0
+        if i + 4 <= columns:
+            while r + 4 <= rows:
+                _add_4_by_4(G, A, B, r, i)
+                r += 4
+            while r < rows:
+                _add_4(G[r, i : i + 4], A, r, B, i)
+                r += 1
             i += 4
-        while i < columns:
-            s0 = s1 = s2 = s3 = _ZERO
-            for j in range(lanes):
-                v = B[i, j]
-                s0 += A[r, j] * v
-                s1 += A[r + 1, j] * v
-                s2 += A[r + 2, j] * v
-                s3 += A[r + 3, j] * v
-            G[r, i] += s0
-            G[r + 1, i] += s1
-            G[r + 2, i] += s2
-            G[r + 3, i] += s3
+        else:
+            while r + 4 <= rows:
+                _add_4(G[r : r + 4, i], B, i, A, r)
+                r += 4
+            while r < rows:
+                total = _ZERO
+                for j in range(A.shape[1]):
+                    total += A[r, j] * B[i, j]
+                G[r, i] += total
+                r += 1
             i += 1
-        r += 4
-    while r < rows:
-        i = 0
-        while i + 4 <= columns:
-            s0 = s1 = s2 = s3 = _ZERO
-            for j in range(lanes):
-                v = A[r, j]
-                s0 += v * B[i, j]
-                s1 += v * B[i + 1, j]
-                s2 += v * B[i + 2, j]
-                s3 += v * B[i + 3, j]
-            G[r, i] += s0
-            G[r, i + 1] += s1
-            G[r, i + 2] += s2
-            G[r, i + 3] += s3
-            i += 4
-        while i < columns:
-            s0 = _ZERO
-            for j in range(lanes):
-                s0 += A[r, j] * B[i, j]
-            G[r, i] += s0
-            i += 1
-        r += 1
+
+
+@numba.njit(fastmath=FAST, inline="always")
+@no_type_check
+def _add_4(g, X, x, Y, y):
+    """Add the products of a row of X with four of Y."""
+    s0 = s1 = s2 = s3 = _ZERO
+    for j in range(X.shape[1]):
+        v = X[x, j]
+        s0 += v * Y[y, j]
+        s1 += v * Y[y + 1, j]
+        s2 += v * Y[y + 2, j]
+        s3 += v * Y[y + 3, j]
+    g[0] += s0
+    g[1] += s1
+    g[2] += s2
+    g[3] += s3
 
 
 @numba.njit(fastmath=FAST, inline="always")
