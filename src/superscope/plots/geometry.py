@@ -199,7 +199,7 @@ def plot_dimensionality(
     logs = np.unique(np.log(places))
     apart = float(np.diff(logs).min()) if len(logs) > 1 else 0.1
     spread = np.exp(0.35 * np.clip(apart, 0.02, 0.25) * np.linspace(-1, 1, values.shape[1]))
-    alpha = float(np.clip(10 / values.size**0.5, 0.15, 1))
+    alpha = float(np.clip(10 / values.size**0.5, 0.3, 1))
     dots = {"color": style.line_colors(1)[0], "alpha": alpha, "markersize": 2.6, "markeredgewidth": 0}
     ax.plot((places[:, None] * spread).ravel(), values.ravel(), "o", **dots)
     ax.set_xscale("log")

@@ -371,7 +371,7 @@ TOY_PHASE = Recipe(
             models=3,
             grid=4,
             line=4,
-            exact_steps=100,
+            exact_steps=40,
         ),
         "quick": PhaseConfig(steps=1_500, batch_size=256, lr=1e-2, schedule="cosine"),
         "paper": PhaseConfig(seeds=tuple(range(10))),
