@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from superscope.measures.tiles import DEPTH, LANES, PANEL, ROWS, dot_tile, load_tile, outer_tile
+from superscope.measures.tiles import DEPTH, LANES, PANEL, ROWS, dot_tile, load_tile, outer_tile, pack_tile
 
 
 @numba.njit
@@ -18,8 +18,13 @@ def dot(rows, c, d, width, gram):
 
 
 @numba.njit
-def outer(panels, left, i, right, products):
-    outer_tile(panels, left, i, right, products)
+def outer(panels, left, i, right, row, products):
+    outer_tile(panels, left, i, right, row, products)
+
+
+@numba.njit
+def pack(rows, p, left, shift, panels, panel, row, piece, sums):
+    pack_tile(rows, p, left, shift, panels, panel, row, piece, sums)
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -68,7 +73,19 @@ def test_a_dot_tile_adds_sixteen_products() -> None:
 def test_an_outer_tile_adds_rows_of_one_panel_times_another() -> None:
     panels, products = numbers(3, DEPTH + 5, PANEL), np.ones((PANEL, PANEL), np.float32)
     i = PANEL - ROWS
-    outer(panels[:, 5:], 2, i, 1, products)
+    outer(panels, 2, i, 1, 5, products)
     expected = np.ones((PANEL, PANEL))
     expected[i:] += panels[2, 5:, i:].astype(float).T @ panels[1, 5:]
     np.testing.assert_allclose(products, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_row_is_packed_into_its_panel() -> None:
+    rows, shift = numbers(4, 3 * PANEL), numbers(3 * PANEL)
+    panels, sums = np.full((3, 6, PANEL), 7, np.float32), np.ones((2, 3, PANEL), np.float32)
+    pack(rows, 3, PANEL, shift, panels, 1, 4, 1, sums)
+    packed = rows[3, PANEL : 2 * PANEL] - shift[PANEL : 2 * PANEL]
+    expected, totals = np.full((3, 6, PANEL), 7, np.float32), np.ones((2, 3, PANEL), np.float32)
+    expected[1, 4] = packed
+    totals[1, 1] += packed
+    np.testing.assert_array_equal(panels, expected)
+    np.testing.assert_array_equal(sums, totals)

@@ -187,29 +187,44 @@ def dot_tile(_, rows, c, d, width, gram):
 
 @intrinsic
 @no_type_check
-def outer_tile(_, panels, left, i, right, products):
-    """Add Σ_p x_p y_pᵀ to products[i:i+ROWS], over ``DEPTH`` rows p of two panels.
+def pack_tile(_, rows, p, left, shift, panels, panel, row, piece, sums):
+    """Set panels[panel, row] to rows[p, left:left+PANEL] less its shift, and add it to sums[piece, panel]."""
+
+    def emit(to, rows, p, left, shift, panels, panel, row, piece, sums):
+        source, shifts = to.place(0, p, left), to.place(3, left)
+        kept, totals = to.place(4, panel, row, _long(0)), to.place(8, piece, panel, _long(0))
+        for offset in (_long(0), _long(LANES)):
+            shifted = to.builder.fsub(to.load(source, offset), to.load(shifts, offset))
+            to.store(shifted, kept, offset)
+            to.store(to.builder.fadd(to.load(totals, offset), shifted), totals, offset)
+
+    return _void(emit, rows, types.intp, types.intp, shift, panels, types.intp, types.intp, types.intp, sums)
+
+
+@intrinsic
+@no_type_check
+def outer_tile(_, panels, left, i, right, row, products):
+    """Add Σ_p x_p y_pᵀ to products[i:i+ROWS], over the ``DEPTH`` rows p of two panels from ``row`` on.
 
     ``panels`` float32 [panel, row, ``PANEL``]; x_p is panel ``left``'s row p from column i on, ``ROWS`` of
-    it, and y_p all of panel ``right``'s, both from the row that ``panels`` begins with. ``products`` float32
-    [``PANEL``, ``PANEL``].
+    it, and y_p all of panel ``right``'s. ``products`` float32 [``PANEL``, ``PANEL``].
     """
 
-    def emit(to, panels, left, i, right, products):
+    def emit(to, panels, left, i, right, row, products):
         build = to.builder
-        x, y = to.place(0, left, _long(0), i), to.place(0, right, _long(0), _long(0))
+        x, y = to.place(0, left, row, i), to.place(0, right, row, _long(0))
         sums = [to.sums(2) for _ in range(ROWS)]
         with to.loop(_long(DEPTH), 1) as (p, _):
-            row = build.mul(p, _long(PANEL))
-            halves = [to.load(y, build.add(row, _long(half * LANES))) for half in range(2)]
+            at = build.mul(p, _long(PANEL))
+            halves = [to.load(y, build.add(at, _long(half * LANES))) for half in range(2)]
             for r in range(ROWS):
-                number = to.spread(build.load(build.gep(x, [build.add(row, _long(r))])))
+                number = to.spread(build.load(build.gep(x, [build.add(at, _long(r))])))
                 for half in range(2):
                     to.add_product(sums[r][half], number, halves[half])
         for r in range(ROWS):
-            place = to.place(4, build.add(i, _long(r)), _long(0))
+            place = to.place(5, build.add(i, _long(r)), _long(0))
             for half in range(2):
                 kept = to.load(place, _long(half * LANES))
                 to.store(build.fadd(kept, build.load(sums[r][half])), place, _long(half * LANES))
 
-    return _void(emit, panels, types.intp, types.intp, types.intp, products)
+    return _void(emit, panels, types.intp, types.intp, types.intp, types.intp, products)

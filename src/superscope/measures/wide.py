@@ -11,7 +11,7 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from superscope.measures.tiles import DEPTH, PANEL, ROWS, outer_tile
+from superscope.measures.tiles import DEPTH, PANEL, ROWS, outer_tile, pack_tile
 
 BLOCK = 1024
 """Rows in a block: their panels stay in the shared cache at widths of a few thousand."""
@@ -29,60 +29,56 @@ def wide_sums(rows: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarr
     pairs = np.array([(i, j) for j in range(panels) for i in range(j + 1)])
     packed = np.empty((panels, BLOCK, PANEL), np.float32)
     sums = np.zeros((-(-len(rows) // DEPTH), panels, PANEL), np.float32)
-    gram = np.zeros((width, width))
-    _accumulate(rows, shift, pairs, packed, sums, gram)
+    products, gram = np.zeros((len(pairs), PANEL, PANEL)), np.empty((width, width))
+    _accumulate(rows, shift, pairs, packed, sums, products)
+    _unpack(products, pairs, gram)
     return sums.sum(0, dtype=np.float64).reshape(-1)[:width], gram
 
 
 @numba.njit(cache=True)
 @no_type_check
-def _pack_row(row, shift, out, sums):
-    for q in range(PANEL):
-        value = row[q] - shift[q]
-        out[q] = value
-        sums[q] += value
-
-
-@numba.njit(cache=True)
-@no_type_check
-def _pack(rows, shift, panel, packed, first, sums):
-    """Put the rows' columns of one panel, less their shift, behind row ``first``; zeros fill it up."""
-    left = panel * PANEL
-    width = min(PANEL, rows.shape[1] - left)
-    here = packed[panel]
-    for p in range(len(rows)):
-        if width == PANEL:
-            _pack_row(rows[p, left : left + PANEL], shift[left : left + PANEL], here[first + p], sums)
-        else:
-            here[first + p] = 0
-            for q in range(width):
-                value = rows[p, left + q] - shift[left + q]
-                here[first + p, q] = value
-                sums[q] += value
-    here[first + len(rows) : first + DEPTH] = 0
+def _pack(rows, shift, start, stop, packed, first, piece, sums):
+    """Put rows from ``start`` to ``stop``, less their shift, behind row ``first``; zeros fill the panels."""
+    width = rows.shape[1]
+    whole = width // PANEL
+    for p in range(start, stop):
+        row = first + p - start
+        for panel in range(whole):
+            pack_tile(rows, p, panel * PANEL, shift, packed, panel, row, piece, sums)
+        if whole < len(packed):
+            packed[whole, row] = 0
+            for q in range(width - whole * PANEL):
+                value = rows[p, whole * PANEL + q] - shift[whole * PANEL + q]
+                packed[whole, row, q] = value
+                sums[piece, whole, q] += value
+    packed[:, first + stop - start : first + DEPTH] = 0
 
 
 @numba.njit(cache=True, parallel=True)
 @no_type_check
-def _accumulate(rows, shift, pairs, packed, sums, gram):
-    width = rows.shape[1]
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        pieces = -(-len(block) // DEPTH)
+def _accumulate(rows, shift, pairs, packed, sums, products):
+    for block in range(0, len(rows), BLOCK):
+        pieces = -(-min(BLOCK, len(rows) - block) // DEPTH)
         for piece in numba.prange(pieces):
-            part = block[piece * DEPTH : (piece + 1) * DEPTH]
-            for panel in range(len(packed)):
-                _pack(part, shift, panel, packed, piece * DEPTH, sums[start // DEPTH + piece, panel])
+            start = block + piece * DEPTH
+            stop = min(start + DEPTH, len(rows))
+            _pack(rows, shift, start, stop, packed, piece * DEPTH, start // DEPTH, sums)
         for pair in numba.prange(len(pairs)):
-            i, j = pairs[pair]
-            products = np.zeros((PANEL, PANEL), np.float32)
+            left, right = pairs[pair]
+            here = np.zeros((PANEL, PANEL), np.float32)
             for piece in range(pieces):
-                here = packed[:, piece * DEPTH : (piece + 1) * DEPTH]
-                for r in range(0, PANEL, ROWS):
-                    outer_tile(here, i, r, j, products)
-            top, left = i * PANEL, j * PANEL
-            for r in range(min(PANEL, width - top)):
-                for q in range(min(PANEL, width - left)):
-                    gram[top + r, left + q] += products[r, q]
-                    if i != j:
-                        gram[left + q, top + r] += products[r, q]
+                for i in range(0, PANEL, ROWS):
+                    outer_tile(packed, left, i, right, piece * DEPTH, here)
+            products[pair] += here
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _unpack(products, pairs, gram):
+    """Put the pairs' products in their place and in the mirrored one."""
+    width = len(gram)
+    for pair in range(len(pairs)):
+        top, left = pairs[pair] * PANEL
+        for r in range(min(PANEL, width - top)):
+            for q in range(min(PANEL, width - left)):
+                gram[top + r, left + q] = gram[left + q, top + r] = products[pair, r, q]
