@@ -111,8 +111,8 @@ class Moments:
         """Take ``total`` and ``gram`` about another ``shift``; the rows stay what they are."""
         if self.shift is not None and not torch.equal(shift, self.shift):
             delta = self.shift - shift
-            cross = torch.outer(self.total, delta)
-            self.gram = self.gram + cross + cross.T + self.count * torch.outer(delta, delta)
+            middle = self.total + self.count / 2 * delta
+            self.gram = self.gram.addr(middle, delta).addr_(delta, middle)
             self.total = self.total + self.count * delta
         self.shift = shift
 
