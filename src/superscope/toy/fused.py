@@ -108,6 +108,7 @@ class FusedTrainer(Trainer):
         self._w = torch.cat(flat, 1).float().contiguous().numpy()
         self._moments = np.zeros((2, *self._w.shape), np.float32)
         self._instances = [_instance(problem, i) for i in range(len(problem.density))]
+        self._pool = ThreadPoolExecutor(numba.get_num_threads())
         costs = [self._instances[copy // problem.restarts].cost for copy in range(len(self._w))]
         self._order = sorted(range(len(costs)), key=costs.__getitem__, reverse=True)
 
@@ -138,12 +139,11 @@ class FusedTrainer(Trainer):
         if threads == 1:
             work_off(0)
             return losses
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                list(pool.map(work_off, range(threads)))
-            except BaseException:  # Ctrl-C: what has not begun is left
-                list(pending)
-                raise
+        try:
+            list(self._pool.map(work_off, range(threads)))
+        except BaseException:  # Ctrl-C: what has not begun is left
+            list(pending)
+            raise
         return losses
 
     def weights(self) -> Weights:
