@@ -36,7 +36,7 @@ from superscope.toy.stream import stream_key
 
 _NANOSECONDS_A_WORD, _NANOSECONDS_A_JUMP, _NANOSECONDS_A_PRODUCT = 0.45, 25.0, 0.05
 """What they cost, to choose how an instance is drawn; a result's bits depend on the choice, so these stay."""
-_LANES, _FEW_LANES, _MANY_FEATURES = 256, 128, 32
+_LANES = 256
 """Samples in a block: longer loops pay as long as the block's rows and their gradients stay near the core."""
 _ABOVE_ZERO = np.nextafter(np.float32(0), np.float32(1))
 _THRESHOLDS = {"linear": np.float32(-np.inf), "relu": _ABOVE_ZERO}
@@ -101,7 +101,6 @@ class FusedTrainer(Trainer):
 
     def __init__(self, problem: Problem, weights: Weights) -> None:
         self._problem = problem
-        self._lanes = _FEW_LANES if problem.config.n_features > _MANY_FEATURES else _LANES
         flat = [weights.W.flatten(1), weights.b]
         if weights.W_out is not None:
             flat.insert(1, weights.W_out.flatten(1))
@@ -127,7 +126,7 @@ class FusedTrainer(Trainer):
         def work(copy: int) -> None:
             weights = self._w[copy], *self._moments[:, copy]
             world = self._instances[copy // problem.restarts].world
-            losses[copy] = _train_copy(*(*weights, *world, start, *steps, self._lanes))
+            losses[copy] = _train_copy(*(*weights, *world, start, *steps, _LANES))
 
         pending = iter(self._order)  # dear copies first, so that no thread waits long at the end
 
