@@ -203,7 +203,7 @@ def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: _Re
 
 
 def _row(name: str, module: nn.Module, state: LayerStatistics, calls: float) -> LayerRow:
-    measures, errors = state.measures(), state.standard_errors()
+    measures, errors = state.measures_and_errors()
     notes = []
     if state.nonfinite:
         notes.append(f"{state.nonfinite:,} values not finite, their rows kept out")
