@@ -45,6 +45,6 @@ def main(quick: bool) -> None:
     print(
         f"\nA float32 product runs at {limit:.0f} GFLOP/s here, so the whole Gram matrix takes "
         f"{work / limit:.3f} s: {work / limit / ours:.0%} of ours. "
-        "Ours takes five eighths of that product, and the eigenvalues."
+        "Ours takes little more than half of that product, and the eigenvalues."
     )
     print(f"State: {state / 2**20:.1f} MiB; matrix: {matrix.nbytes / 2**20:.0f} MiB.")
