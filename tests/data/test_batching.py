@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from superscope.core.errors import DataError, InputError
-from superscope.data import ArraySamples, ImageFolder, batches
+from superscope.data import ArraySamples, ImageFolder, Samples, batches
 
 N = 10
 X, Y = torch.arange(2.0 * N).reshape(N, 2), torch.arange(N)
@@ -276,3 +276,33 @@ def test_bad_numbers():
 def test_an_interrupt_passes_through():
     with pytest.raises(KeyboardInterrupt):
         list(batches(failing(KeyboardInterrupt())))
+
+
+def test_the_mask_is_the_attention_mask_as_bools():
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    (batch,) = batches([{"input_ids": torch.ones(2, 3).long(), "attention_mask": mask, "labels": Y[:2]}])
+    assert batch.mask.tolist() == [[True, True, False], [True, False, False]]
+    assert batch[1:].mask.tolist() == [[True, False, False]]
+    for data in ([X], [{"x": X}], [{"x": X, "attention_mask": torch.ones(N, 1, 2, 2)}]):
+        assert next(iter(batches(data))).mask is None
+
+
+class Pairs(Samples):
+    name, split, classes, shape = "pairs", None, None, ()
+
+    def __len__(self):
+        return N
+
+    def take(self, indices):
+        rows = torch.tensor(list(indices))
+        return {"x": X[rows], "attention_mask": torch.ones(len(rows), 2)}, Y[rows]
+
+
+def test_samples_may_have_several_inputs():
+    inputs, labels = read(batches(Pairs(), batch_size=4))
+    assert torch.equal(inputs, X)
+    assert torch.equal(labels, Y)
+    one, label = Pairs()[3]
+    assert (one["x"].tolist(), label.item()) == (X[3].tolist(), 3)
+    (batch, labels), *_ = loader(Pairs(), batch_size=4)
+    assert (list(batch), labels.tolist()) == (["x", "attention_mask"], [0, 1, 2, 3])

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from superscope.core.errors import DataError, InputError, SuperscopeError
 from superscope.core.random import generator
 from superscope.data.images import ImageFolder
-from superscope.data.samples import Samples
+from superscope.data.samples import Inputs, Samples
 
 _ACCEPTED = (
     "Samples, a tensor or array, a dict of them, a tuple (inputs, labels), a torch Dataset, a DataLoader, "
@@ -27,10 +27,19 @@ _ACCEPTED = (
 class Batch:
     """Some samples: every tensor has one row for each."""
 
-    inputs: Tensor | dict[str, Tensor]
+    inputs: Inputs
     """The model's input; or its keyword arguments, by name."""
     labels: Tensor | None = None
     """The class of each sample, int64 [n]; None where the data has no such labels."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which tokens are real and not padding, bool [sample, token]: ``inputs["attention_mask"]``.
+
+        None where the inputs have no field of that name, or one of another shape: every position counts.
+        """
+        mask = None if isinstance(self.inputs, Tensor) else self.inputs.get("attention_mask")
+        return None if mask is None or mask.ndim != 2 else mask.bool()
 
     def __len__(self) -> int:
         tensor = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from superscope.core.errors import DataError
+
+Inputs: TypeAlias = Tensor | dict[str, Tensor]
 
 
 class Normalization(NamedTuple):
@@ -42,24 +44,26 @@ class Samples(Dataset[Any], ABC):
     classes: tuple[str, ...] | None
     """The names of the labels 0, 1, …; None where they have none."""
     shape: tuple[int, ...]
-    """The shape of one sample."""
+    """The shape of one sample; () for text, whose samples differ in length."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def take(self, indices: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    def take(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
         """Return the samples [n, ...] at ``indices`` and their labels [n] (int64), or None without labels.
 
-        Inputs are float32 and normalised; whole numbers other than uint8 (tokens) are int64.
+        Inputs are float32 and normalised; whole numbers other than uint8 (tokens) are int64. A model that
+        takes several inputs gets a dict of such tensors, its keyword arguments by name.
         """
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor] | Tensor:
+    def __getitem__(self, index: int) -> tuple[Inputs, Tensor] | Inputs:
         """Return one sample and its label; the sample alone where there are no labels."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         inputs, labels = self.take([index])
-        return inputs[0] if labels is None else (inputs[0], labels[0])
+        one = {name: each[0] for name, each in inputs.items()} if isinstance(inputs, dict) else inputs[0]
+        return one if labels is None else (one, labels[0])
 
 
 class ArraySamples(Samples):
