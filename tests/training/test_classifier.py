@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from superscope.core import ArtifactError, InputError
 from superscope.core.artifacts import tensor_hashes
+from superscope.core.checkpoint import Checkpoint
 from superscope.training import accuracy, train_classifier
 
 
@@ -56,3 +58,81 @@ def test_the_seed_decides_the_bits(seeds: tuple[int, int]) -> None:
 def test_accuracy_counts_right_answers() -> None:
     logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [5.0, 0.0], [1.0, 3.0]])
     assert accuracy(nn.Identity(), logits, torch.tensor([0, 1, 1, 1])) == 0.75
+
+
+class KilledError(Exception):
+    pass
+
+
+def normed() -> nn.Module:
+    """A network with buffers that training changes."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+@pytest.fixture
+def saved_after(monkeypatch: pytest.MonkeyPatch):
+    """Have every step saved, and a training killed after so many."""
+
+    def kill(steps: int) -> None:
+        saves = []
+        save = Checkpoint.save
+
+        def counted(self: Checkpoint, state: dict[str, torch.Tensor]) -> None:
+            save(self, state)
+            saves.append(state)
+            if len(saves) == steps:
+                raise KilledError
+
+        monkeypatch.setattr(Checkpoint, "due", True)
+        monkeypatch.setattr(Checkpoint, "save", counted)
+
+    return kill
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 7, 15])
+@pytest.mark.parametrize("network", [model, normed])
+def test_a_killed_training_ends_with_the_bits_of_one_that_was_not(tmp_path, saved_after, network, steps):
+    inputs, labels = blobs()
+    options = {"epochs": 3, "batch_size": 20, "seed": 4}  # 5 steps an epoch, the last of half a batch
+    whole = train_classifier(network(), inputs, labels, **options)
+    saved_after(steps)
+    path = tmp_path / "state"
+    with pytest.raises(KilledError):
+        train_classifier(network(), inputs, labels, **options, checkpoint=path)
+    resumed = train_classifier(network(), inputs, labels, **options, checkpoint=path)
+    assert tensor_hashes(resumed.state_dict()) == tensor_hashes(whole.state_dict())
+    assert not resumed.training
+
+
+def test_a_resumed_training_takes_only_the_steps_that_are_left(tmp_path, saved_after):
+    inputs, labels = blobs()
+    saved_after(4)
+    with pytest.raises(KilledError):
+        train_classifier(model(), inputs, labels, epochs=1, batch_size=10, checkpoint=tmp_path / "state")
+    calls, network = [], model()
+    network.register_forward_hook(lambda *given: calls.append(len(given[2])))
+    train_classifier(network, inputs, labels, epochs=1, batch_size=10, checkpoint=tmp_path / "state")
+    assert calls == [10] * 5
+
+
+@pytest.mark.parametrize("change", ["seed", "lr", "data", "start"])
+def test_the_checkpoint_of_another_training_is_refused(tmp_path, saved_after, change):
+    inputs, labels = blobs()
+    saved_after(2)
+    with pytest.raises(KilledError):
+        train_classifier(model(), inputs, labels, epochs=1, checkpoint=tmp_path / "state")
+    other = model()
+    if change == "start":
+        nn.init.zeros_(other[0].bias)
+    elif change == "data":
+        inputs = inputs + 1
+    options = {"seed": 1} if change == "seed" else {"lr": 0.1} if change == "lr" else {}
+    with pytest.raises(ArtifactError, match="holds the state of other work"):
+        train_classifier(other, inputs, labels, epochs=1, checkpoint=tmp_path / "state", **options)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    inputs, labels = blobs()
+    with pytest.raises(InputError, match="the loss is nan after epoch 1; lower lr, now"):
+        train_classifier(model(), inputs * float("inf"), labels, epochs=2)
