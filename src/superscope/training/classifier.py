@@ -1,6 +1,5 @@
 """A classifier trained with cross-entropy and Adam, the same bits for the same seed, killed or not."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from superscope.core.checkpoint import Checkpoint
 from superscope.core.errors import InputError
 from superscope.core.progress import progress
 from superscope.core.random import generator
+from superscope.training.state import identity, restore, training_state
 
 
 def train_classifier(
@@ -50,9 +50,11 @@ def train_classifier(
     kept, done = None, 0
     if checkpoint is not None:
         options = (epochs, batch_size, lr, seed)
-        kept = Checkpoint(checkpoint, _identity(model, inputs, labels, options))
+        kept = Checkpoint(checkpoint, identity(model, options, inputs, labels))
         if (state := kept.load()) is not None:
-            done = _restore(state, model, optimizer, draws)
+            restore(state, model, optimizer)
+            draws.set_state(state["draws"])
+            done = int(state["done"])
     per_epoch = -(-len(inputs) // batch_size)
     model.train()
     with progress((), "training", epochs * per_epoch, "step") as bar:
@@ -70,8 +72,10 @@ def train_classifier(
                 last = loss.detach()
                 bar.update()
                 if kept is not None and kept.due:
-                    whole = done == (epoch + 1) * per_epoch
-                    kept.save(_state(model, optimizer, draws.get_state() if whole else start, done))
+                    # the generator before it draws the order of the epoch that goes on
+                    ahead = draws.get_state() if done == (epoch + 1) * per_epoch else start
+                    counted = {"draws": ahead, "done": torch.tensor(done)}
+                    kept.save(training_state(model, optimizer) | counted)
             if not last.isfinite():
                 raise InputError(f"the loss is {float(last)} after epoch {epoch + 1}; lower lr, now {lr:g}")
     return model.eval()
@@ -81,47 +85,3 @@ def train_classifier(
 def accuracy(model: nn.Module, inputs: Num[Tensor, "sample *shape"], labels: Int[Tensor, " sample"]) -> float:
     """Return the share of samples whose largest logit is their label's, in [0, 1]."""
     return float((model(inputs).argmax(1) == labels).double().mean())
-
-
-def _state(
-    model: nn.Module, optimizer: torch.optim.Optimizer, epoch_start: Tensor, done: int
-) -> dict[str, Tensor]:
-    """Return all that the steps behind ``done`` depend on.
-
-    ``epoch_start`` is the state of the generator before it draws the order of the epoch that goes on.
-    """
-    moments = {
-        f"adam/{index}/{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    weights = {f"model/{name}": value for name, value in model.state_dict().items()}
-    return {**weights, **moments, "draws": epoch_start, "done": torch.tensor(done)}
-
-
-def _restore(
-    state: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer, draws: torch.Generator
-) -> int:
-    """Put everything where it was, and return how many steps were done."""
-    model.load_state_dict(
-        {name.removeprefix("model/"): value for name, value in state.items() if name.startswith("model/")}
-    )
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in state.items():
-        if name.startswith("adam/"):
-            _, index, key = name.split("/")
-            moments.setdefault(int(index), {})[key] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    draws.set_state(state["draws"])
-    return int(state["done"])
-
-
-def _identity(model: nn.Module, inputs: Tensor, labels: Tensor, options: tuple[int, int, float, int]) -> str:
-    """Tell one training from another by all that decides its bits."""
-    digest = hashlib.sha256(f"{model!r} {options}".encode())
-    for tensor in (*model.state_dict().values(), inputs, labels):
-        digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)  # no copy of the data
-    return digest.hexdigest()
