@@ -48,8 +48,8 @@ def test_the_fused_kernel_equals_the_reference(
     fused, plain = LayerStatistics(channels), LayerStatistics(channels)
     bounds = [0, *sorted(cuts), 20]
     for a, b in itertools.pairwise(bounds):
-        fused.update(maps[a:b], unit_axis=1, fused=True)
-        plain.update(maps[a:b], unit_axis=1, fused=False)
+        fused.update(maps[a:b], unit_axis=1, path="fused")
+        plain.update(maps[a:b], unit_axis=1, path="reference")
     assert (fused.rows, fused.nonfinite, fused.samples, fused.dead) == (
         plain.rows,
         plain.nonfinite,
@@ -61,6 +61,124 @@ def test_the_fused_kernel_equals_the_reference(
     torch.testing.assert_close(
         fused.moments().covariance(0), plain.moments().covariance(0), rtol=0, atol=4 * SINGLE * scale + 1e-12
     )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.sampled_from([1, 5, 21, 260]),
+    positions=st.sampled_from([1, 3, 17]),
+    cuts=st.lists(st.integers(0, 20), max_size=3),
+    spoil=st.lists(st.integers(0, 10**6), max_size=4),
+    masked=st.booleans(),
+)
+def test_the_row_kernel_equals_the_reference(
+    seed: int, width: int, positions: int, cuts: list[int], spoil: list[int], masked: bool
+) -> None:
+    tokens = maps_of(seed, 20, width, positions).movedim(1, -1).contiguous()
+    for place in spoil:
+        tokens.view(-1)[place % tokens.numel()] = [torch.nan, torch.inf, -torch.inf][place % 3]
+    mask = torch.rand(20, positions, generator=torch.Generator().manual_seed(seed)) < 0.7
+    bounds = [0, *sorted(cuts), 20]
+    states = {path: LayerStatistics(width) for path in ("rows", "reference")}
+    for path, state in states.items():
+        for a, b in itertools.pairwise(bounds):
+            state.update(tokens[a:b], mask=mask[a:b] if masked else None, path=path)
+    rows, plain = states.values()
+    seen = [(state.rows, state.nonfinite, state.samples, state.dead) for state in (rows, plain)]
+    assert seen[0] == seen[1]
+    assert_alike(rows.measures(), plain.measures(), 1e-3)
+    torch.testing.assert_close(rows.moments().gram, plain.moments().gram)
+
+
+def test_masked_positions_count_for_nothing() -> None:
+    tokens = maps_of(5, 30, 4, 6).movedim(1, -1).contiguous()
+    lengths = torch.arange(30) % 6 + 1
+    mask = torch.arange(6) < lengths[:, None]
+    spoiled = torch.where(mask[..., None], tokens, torch.nan)  # padding may hold anything
+    state = LayerStatistics(4)
+    for part, known in zip(spoiled.split(7), mask.split(7), strict=True):
+        state.update(part, mask=known)
+    real = tokens[mask].double()
+    assert (state.rows, state.nonfinite, state.samples) == (int(mask.sum()), 0, 30)
+    torch.testing.assert_close(state.moments().covariance(), torch.cov(real.T), rtol=1e-5, atol=1e-6)
+    means = torch.stack([row[known].mean(0) for row, known in zip(tokens.double(), mask, strict=True)])
+    found = state.measures()
+    assert found["cosine_mean"] == pytest.approx(measures.pairwise_cosine(means).mean, abs=1e-6)
+    assert found["kurtosis"] == pytest.approx(float(measures.kurtosis(real).mean()), rel=1e-5)
+
+
+def test_a_widening_layer_has_the_moments_of_its_input() -> None:
+    generator = torch.Generator().manual_seed(6)
+    weight, bias = torch.randn(12, 5, generator=generator), torch.randn(12, generator=generator)
+    x = maps_of(7, 40, 5, 9) + 3
+    y = torch.einsum("oc,ncp->nop", weight, x) + bias[:, None]
+    direct, derived = LayerStatistics(12), LayerStatistics(12, weight=weight, bias=bias)
+    for a, b in ((0, 13), (13, 40)):
+        direct.update(y[a:b], unit_axis=1, path="reference")
+        derived.update(y[a:b], unit_axis=1, source=x[a:b])
+    assert derived.products.gram.shape[-1] == 8  # five units, rounded up to four
+    assert_alike(derived.measures(), direct.measures(), 1e-4)
+    assert_alike(derived.standard_errors(), direct.standard_errors(), 1e-2)
+    torch.testing.assert_close(
+        derived.moments().covariance(), direct.moments().covariance(), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(derived.moments().mean, direct.moments().mean, rtol=1e-4, atol=1e-5)
+    s = torch.linalg.svdvals(y.movedim(1, -1).reshape(-1, 12).double())
+    torch.testing.assert_close(derived.singular_values(centred=False), s[:6], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(direct.singular_values(centred=False)[:6], s[:6], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("every", [3, 10])
+def test_thinned_products_are_even(every: int) -> None:
+    rows = torch.randn(4_000, 5, generator=torch.Generator().manual_seed(8))
+    rows[:, 0] = torch.arange(4_000) % every  # a period that the thinning must not fall in step with
+    state = LayerStatistics(5, every=every)
+    for part in rows.split(300):
+        state.update(part)
+    assert (state.rows, state.products.rows) == (4_000, pytest.approx(4_000 / every, abs=2))
+    assert float(state.moments().mean[0]) == pytest.approx((every - 1) / 2, rel=0.02)
+
+
+def test_whole_batches_to_a_group_say_the_same() -> None:
+    rows = torch.randn(600, 5, generator=torch.Generator().manual_seed(9))
+    split, whole = LayerStatistics(5), LayerStatistics(5, batches=20)
+    for part in rows.split(30):
+        split.update(part)
+        whole.update(part)
+    assert_alike(whole.measures(), split.measures(), 1e-9)
+    one, other = whole.standard_errors(), split.standard_errors()
+    assert one["participation_ratio"] == pytest.approx(other["participation_ratio"], rel=1)
+    assert one["kurtosis"] == other["kurtosis"]
+
+
+def test_only_the_families_asked_for() -> None:
+    rows = torch.randn(50, 5, generator=torch.Generator().manual_seed(10))
+    everything, ranks = LayerStatistics(5), LayerStatistics(5, families=["ranks"], errors=False)
+    everything.update(rows)
+    ranks.update(rows)
+    found = ranks.measures()
+    assert set(found) == {*measures.RANKS, *(f"{name}_ratio" for name in measures.RANKS)}
+    assert found == pytest.approx({name: everything.measures()[name] for name in found}, rel=1e-12)
+    assert ranks.kept() is None
+    assert ranks.class_means() is None
+
+
+def test_kept_samples_are_even_and_keep_their_labels() -> None:
+    state = LayerStatistics(3)
+    for start in range(0, 9_000, 50):
+        numbers = torch.arange(start, start + 50)
+        state.update(numbers[:, None].float().expand(-1, 3), labels=numbers % 7)
+    kept = state.kept()
+    assert kept is not None
+    assert 512 <= len(kept.values) <= 1_024
+    assert kept.values[:, 0].tolist() == kept.indices.tolist()
+    assert kept.labels is not None
+    assert torch.equal(kept.labels, kept.indices % 7)
+    assert kept.indices.diff().unique().tolist() == [16]
+    means = state.class_means()
+    assert means is not None
+    torch.testing.assert_close(means[2, 0], torch.arange(2, 9_000, 7).double().mean())
 
 
 def test_measures_are_those_of_the_functions() -> None:
@@ -97,7 +215,9 @@ def test_wide_layers_agree_with_narrow_arithmetic() -> None:
     state = LayerStatistics(600)
     state.update(rows)
     assert state.groups == 1
-    assert all(math.isnan(error) for error in state.standard_errors().values())
+    errors = state.standard_errors()
+    assert errors.pop("cosine_mean") == pytest.approx(measures.pairwise_cosine(rows).standard_error, rel=1e-4)
+    assert all(math.isnan(error) for error in errors.values())
     scale = float(torch.cov(rows.double().T).diagonal().max())
     error = state.moments().covariance() - torch.cov(rows.double().T)
     assert float(error.square().mean().sqrt()) < SINGLE * scale

@@ -151,7 +151,7 @@ def vars_of(value: object) -> list[object]:
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("superscope.measures.statistics._POOLED_VALUES", 2**12)  # to see it emptied soon
+    monkeypatch.setattr("superscope.measures.samples._POOLED_VALUES", 2**12)  # to see it emptied soon
     model, sizes = Net().eval(), {}
     recorder = _Recorder(torch.device("cpu"))
     with torch.inference_mode(), capture(model, "conv", sink=recorder):

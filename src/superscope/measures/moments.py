@@ -17,6 +17,8 @@ WIDE = 256
 float64."""
 STRIPS = 4
 """Column strips that a wide product is taken in."""
+_ENOUGH = 128
+"""Wide rows from which on register tiles are faster than the library's product."""
 BLOCK = 2048
 """Rows in one float32 product: few enough for the rounding to stay near ``SINGLE``."""
 _FIRST = 256
@@ -198,13 +200,13 @@ def first_shift(rows: Float[Tensor, "row width"]) -> Float[Tensor, " width"]:
 def shifted_sums(rows: Tensor, shift: Tensor, *, exact: bool = False) -> tuple[Tensor, Tensor, float]:
     """Return Σ(x − shift), Σ(x − shift)(x − shift)ᵀ and the Gram matrix's rounding.
 
-    A block or more of wide float32 rows on a CPU goes through :mod:`superscope.measures.wide`.
+    Some wide float32 rows on a CPU go through :mod:`superscope.measures.wide`.
 
     ``rows`` [row, unit] are finite; ``shift`` is float64 and holds numbers that float32 has.
     """
     width = rows.shape[1]
     double = exact or rows.dtype == torch.float64 or width < WIDE
-    if not double and rows.device.type == "cpu" and len(rows) >= BLOCK:
+    if not double and rows.device.type == "cpu" and len(rows) >= _ENOUGH:
         from superscope.measures.wide import wide_sums
 
         total, gram = wide_sums(rows.float().contiguous().numpy(), shift.float().numpy())

@@ -21,6 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from superscope.core.errors import InputError
+from superscope.measures.moments import WIDE, shifted_sums
+
+_PARALLEL = 0.1
+"""Unit rows whose mean square distance from their mean is below this one are nearly parallel."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class CosineState:
                 f"x has shape {tuple(x.shape)}, expected [row, {self.width}] as this state was made for"
             )
         rows, mean, left_out = _centred_directions(x)
-        return self._add(len(rows), mean, rows.T @ rows, left_out)
+        return self._add(len(rows), mean, _scatter(rows), left_out)
 
     def merge(self, other: "CosineState") -> "CosineState":
         """Take in the rows that ``other`` has seen and return this state itself.
@@ -163,6 +167,16 @@ def _centred_directions(x: Tensor) -> tuple[Tensor, Tensor, int]:
     rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     mean = rows.sum(0) / max(len(rows), 1)
     return rows - mean, mean, len(x) - len(rows)
+
+
+def _scatter(rows: Tensor) -> Tensor:
+    """Return Σ r rᵀ of rows less their mean.
+
+    Wide ones are multiplied in float32, except where they are nearly parallel: mᵀCm is then far below C.
+    """
+    if rows.shape[1] < WIDE or float(rows.square().sum()) <= _PARALLEL * len(rows):
+        return rows.T @ rows
+    return shifted_sums(rows.float(), torch.zeros_like(rows[0]))[1]
 
 
 def _statistics(n: int, trace: Tensor, frobenius: Tensor, along: Tensor, left_out: int) -> CosineStatistics:

@@ -6,6 +6,7 @@ panels on or above the diagonal is multiplied in float32 and added to the float6
 write nowhere else, so the result does not depend on the number of threads.
 """
 
+import threading
 from typing import no_type_check
 
 import numba
@@ -13,6 +14,7 @@ import numpy as np
 
 from superscope.measures.tiles import DEPTH, PANEL, ROWS, outer_tile, pack_tile
 
+_kept = threading.local()
 BLOCK = 1024
 """Rows in a block: their panels stay in the shared cache at widths of a few thousand."""
 
@@ -24,15 +26,49 @@ def wide_sums(rows: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarr
         rows: float32 [row, unit], finite, contiguous.
         shift: float32 [unit].
     """
+    products = packed_products(rows.shape[1])
+    total = add_products(rows, shift, products)
+    return total, unpacked(products, rows.shape[1])
+
+
+def packed_products(width: int, *groups: int) -> np.ndarray:
+    """Return zeros for :func:`add_products`, float64 [*group, pair, ``PANEL``, ``PANEL``]: half a matrix."""
+    panels = -(-width // PANEL)
+    return np.zeros((*groups, panels * (panels + 1) // 2, PANEL, PANEL))
+
+
+def add_products(rows: np.ndarray, shift: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Add Σ(x − shift)(x − shift)ᵀ of the rows x to ``products``; return Σ(x − shift), float64.
+
+    Args:
+        rows: float32 [row, unit], finite, contiguous.
+        shift: float32 [unit].
+        products: as :func:`packed_products` makes them.
+    """
     width = rows.shape[1]
     panels = -(-width // PANEL)
-    pairs = np.array([(i, j) for j in range(panels) for i in range(j + 1)])
-    packed = np.empty((panels, BLOCK, PANEL), np.float32)
+    packed = _buffer(panels * BLOCK * PANEL).reshape(panels, BLOCK, PANEL)
     sums = np.zeros((-(-len(rows) // DEPTH), panels, PANEL), np.float32)
-    products, gram = np.zeros((len(pairs), PANEL, PANEL)), np.empty((width, width))
-    _accumulate(rows, shift, pairs, packed, sums, products)
-    _unpack(products, pairs, gram)
-    return sums.sum(0, dtype=np.float64).reshape(-1)[:width], gram
+    _accumulate(rows, shift, _pairs(panels), packed, sums, products)
+    return sums.sum(0, dtype=np.float64).reshape(-1)[:width]
+
+
+def unpacked(products: np.ndarray, width: int) -> np.ndarray:
+    """Return packed products as the whole symmetric matrix [width, width]."""
+    gram = np.empty((width, width))
+    _unpack(products, _pairs(-(-width // PANEL)), gram)
+    return gram
+
+
+def _pairs(panels: int) -> np.ndarray:
+    return np.array([(i, j) for j in range(panels) for i in range(j + 1)])
+
+
+def _buffer(size: int) -> np.ndarray:
+    """Return this thread's buffer of float32; a fresh one would fault in page by page."""
+    if len(getattr(_kept, "buffer", ())) < size:
+        _kept.buffer = np.empty(size, np.float32)
+    return _kept.buffer[:size]
 
 
 @numba.njit(cache=True)
