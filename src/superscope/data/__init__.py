@@ -13,5 +13,6 @@ from superscope.data.samples import IMAGENET as IMAGENET
 from superscope.data.samples import ArraySamples as ArraySamples
 from superscope.data.samples import Normalization as Normalization
 from superscope.data.samples import Samples as Samples
+from superscope.data.text import TextSamples as TextSamples
 from superscope.data.word_lists import ListedWords as ListedWords
 from superscope.data.word_lists import load_word_lists as load_word_lists

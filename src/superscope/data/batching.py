@@ -3,7 +3,6 @@
 import contextlib
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 from superscope.core.errors import DataError, InputError, SuperscopeError
 from superscope.core.random import generator
 from superscope.data.images import ImageFolder
+from superscope.data.reading import read_ahead
 from superscope.data.samples import Inputs, Samples
+from superscope.data.text import TextSamples
 
 _ACCEPTED = (
     "Samples, a tensor or array, a dict of them, a tuple (inputs, labels), a torch Dataset, a DataLoader, "
@@ -88,7 +89,9 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
             labels, ...). Tensors keep their dtype and device. A second part that is no class label a sample
             (a mask, a regression target) is left out, and so is what follows; in a dict, ``labels`` or
             ``label`` are the labels.
-        batch_size: samples a batch; batches that come from an iterable keep their own size.
+        batch_size: samples a batch; batches that come from an iterable keep their own size. Text comes in
+            batches of like length, in a random order that ``seed`` fixes, with more or fewer texts for about
+            as many tokens each (:func:`superscope.data.text.like_lengths`).
         samples: how many samples to take: a random subset without replacement where the data can be indexed
             (with one seed, that of fewer samples is the beginning of that of more), the first ones of an
             iterable. None, or more than there are: all, in order.
@@ -111,9 +114,15 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
         order: Sequence[int] = range(count)
         if samples is not None and samples < count:
             order = torch.randperm(count, generator=generator(seed, "data", "samples"))[:samples].tolist()
+        if isinstance(data, TextSamples):
+            text = data
+            return Batches(
+                len(order),
+                lambda: read_ahead(Batch(*each) for each in text.batches(order, batch_size, seed)),
+            )
         rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        read = _read_ahead if isinstance(data, ImageFolder) else map
-        return Batches(len(order), lambda: iter(read(take, rows)))
+        start = read_ahead if isinstance(data, ImageFolder) else iter
+        return Batches(len(order), lambda: start(map(take, rows)))
     if isinstance(data, IterableDataset):
         data = DataLoader(data, batch_size, generator=torch.Generator())
     if not isinstance(data, Iterable) or isinstance(data, str | bytes):
@@ -147,16 +156,6 @@ def _collated(data: Dataset[Any], rows: Sequence[int]) -> Batch:
     with _blame(data):
         value = default_collate([data[row] for row in rows])
     return _batch(value)
-
-
-def _read_ahead(take: Callable[[Sequence[int]], Batch], rows: Sequence[Sequence[int]]) -> Iterator[Batch]:
-    """Map ``take`` over ``rows`` in order, with one call ahead in a thread of its own."""
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(take, rows[0])
-        for following in rows[1:]:
-            batch, ahead = ahead.result(), pool.submit(take, following)
-            yield batch
-        yield ahead.result()
 
 
 def _stream(data: Iterable[object], samples: int | None) -> Iterator[Batch]:

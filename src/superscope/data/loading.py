@@ -7,13 +7,29 @@ from typing import get_args
 from superscope.core.errors import DataError, InputError
 from superscope.core.user_code import call_function, is_user_code, load_function, without_function
 from superscope.data.batching import batches
+from superscope.data.columns import Columns
 from superscope.data.named import LOADERS, Normalize, Request, looks_like
+from superscope.data.samples import Normalization
 
-_FORMS = ("digits", "mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "npz:FILE", "FILE.py:FUNCTION")
+_FORMS = (
+    "digits", "mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "text:FILE", "npz:FILE",
+    "FILE.py:FUNCTION",
+)  # fmt: skip
+_TABLES = ("text", "hf")
 _UNDERSTOOD = f"give {', '.join(_FORMS)}"
 
 
-def load_data(spec: str, *, normalize: Normalize = "auto", image_size: int | None = None) -> object:
+def load_data(
+    spec: str,
+    *,
+    normalize: Normalize | Normalization = "auto",
+    image_size: int | None = None,
+    tokenizer: object | None = None,
+    max_length: int | None = None,
+    text_column: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> object:
     """Return the data that ``spec`` names, as :func:`superscope.data.batches` takes it.
 
     - ``digits``: scikit-learn's 1,797 digits [1, 8, 8] in [0, 1]; 80 % train, 20 % test, always the same.
@@ -21,6 +37,10 @@ def load_data(spec: str, *, normalize: Normalize = "auto", image_size: int | Non
     - ``cifar10:DIR``: the binary version, in DIR or DIR/cifar-10-batches-bin.
     - ``cifar100:DIR``: the binary version, in DIR or DIR/cifar-100-binary; the fine labels.
     - ``images:DIR``: a folder a class in DIR/train and DIR/test (or DIR/val); or in DIR itself, as one set.
+    - ``text:FILE``: texts, tokenised by ``tokenizer``. A ``.tsv``, ``.csv`` or ``.jsonl`` file with a column
+      of text (``sentence``, ``text``, ``content``, ``review``, …) and perhaps one of labels (``label``,
+      ``class``, ``sentiment``, ``target``, …: whole numbers or names); any other file is plain text, whose
+      lines that are not blank are the texts, or what stands between ``<|endoftext|>`` and the next.
     - ``npz:FILE``: inputs ``x``, ``images``, ``inputs`` or ``data``; labels ``y``, ``labels`` or ``targets``;
       with splits as ``x_test`` or ``test_x`` (or ``val``), else as one set; or a single array of any name.
     - ``FILE.py:FUNCTION``: what the function returns, called without arguments; anything that ``batches``
@@ -34,8 +54,13 @@ def load_data(spec: str, *, normalize: Normalize = "auto", image_size: int | Non
         normalize: by channel, to (x − mean) / std. ``auto``: with the set's own mean and std for MNIST and
             CIFAR, ImageNet's for ``images:``; ``imagenet``: with ImageNet's; ``none``, and ``auto`` for all
             others: not. In each case uint8 is divided by 255 first, and floats in an ``.npz`` are taken as
-            they are.
+            they are. A :class:`Normalization` is used for any set of images.
         image_size: for ``images:``, the side of the square that each image is scaled and cropped to.
+        tokenizer: for text: the one of the model that is to read it (:class:`superscope.data.TextSamples`).
+        max_length: for text: longer ones are cut to so many tokens; None for as many as the model takes.
+        text_column: which column of a table is the text, where its name does not say so.
+        image_column: which column is the image.
+        label_column: which column is the label.
 
     Raises:
         DataError: in one line, when nothing matches ``spec``; when what it names is missing, damaged, or of
@@ -45,7 +70,7 @@ def load_data(spec: str, *, normalize: Normalize = "auto", image_size: int | Non
     >>> len(digits), digits.shape, digits.take([0, 1])[1].shape
     (1437, (1, 8, 8), torch.Size([2]))
     """
-    if normalize not in get_args(Normalize):
+    if not isinstance(normalize, Normalization) and normalize not in get_args(Normalize):
         raise InputError(f"normalize={normalize!r}; choose {', '.join(get_args(Normalize))}")
     if is_user_code(spec):
         return _user_data(spec, normalize, image_size)
@@ -57,13 +82,17 @@ def load_data(spec: str, *, normalize: Normalize = "auto", image_size: int | Non
         raise DataError(_not_understood(spec, kind))
     if image_size is not None and kind != "images":
         raise DataError(f"{spec}: an image size is for images:DIR; the samples of {kind} keep their shape")
+    columns = Columns(text_column, image_column, label_column)
+    if any(columns) and kind not in _TABLES:
+        raise DataError(f"{spec}: columns are for text:FILE and hf:DATASET; {kind} has none")
+    path = Path(where).expanduser().absolute()
     try:
-        return LOADERS[kind](Request(Path(where).expanduser().absolute(), split, normalize, image_size))
+        return LOADERS[kind](Request(path, split, normalize, image_size, tokenizer, max_length, columns))
     except OSError as error:
         raise DataError(f"{spec}: cannot read {error.filename}: {error.strerror}") from error
 
 
-def _user_data(spec: str, normalize: Normalize, image_size: int | None) -> object:
+def _user_data(spec: str, normalize: Normalize | Normalization, image_size: int | None) -> object:
     if normalize == "imagenet" or image_size is not None:
         raise DataError(f"{spec}: normalise and scale inside the function; that applies to named sets only")
     data = call_function(load_function(spec, error=DataError), spec, DataError)

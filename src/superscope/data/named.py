@@ -9,9 +9,12 @@ import torch
 
 from superscope.core.errors import DataError
 from superscope.core.random import generator
+from superscope.data.columns import Columns
 from superscope.data.formats import read_cifar, read_mnist, read_npz
 from superscope.data.images import ImageFolder, has_folders
 from superscope.data.samples import IMAGENET, ArraySamples, Normalization, Samples
+from superscope.data.text import TextSamples
+from superscope.data.text_files import Texts, open_texts
 
 Normalize = Literal["auto", "none", "imagenet"]
 Part = TypeVar("Part")
@@ -49,12 +52,21 @@ class Request(NamedTuple):
 
     path: Path
     split: str | None
-    normalize: Normalize
-    image_size: int | None
+    normalize: Normalize | Normalization = "auto"
+    image_size: int | None = None
+    tokenizer: object | None = None
+    max_length: int | None = None
+    columns: Columns = Columns()
 
     def normalization(self, own: Normalization | None) -> Normalization | None:
         """Return the normalisation to use, where ``own`` is the set's."""
+        if isinstance(self.normalize, Normalization):
+            return self.normalize
         return {"auto": own, "none": None, "imagenet": IMAGENET}[self.normalize]
+
+    def text(self, texts: Texts) -> TextSamples:
+        """Return the texts as the tokenizer that was given makes them."""
+        return TextSamples(texts, self.tokenizer, split=self.split, max_length=self.max_length)
 
     def choose(self, parts: Mapping[str, Part]) -> tuple[str | None, Part]:
         """Return the split asked for, and its name; ``val`` stands in for ``test`` where there is none.
@@ -166,6 +178,14 @@ def _npz(request: Request) -> Samples:
     return _arrays(request, request.path.stem, split, pair, None, None)
 
 
+def _text(request: Request) -> Samples:
+    if request.split:
+        raise DataError(
+            f"{request.path} is one file, without splits; name the file of the {request.split} split"
+        )
+    return request.text(open_texts(request.path, request.columns))
+
+
 LOADERS: dict[str, Callable[[Request], Samples]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -173,6 +193,7 @@ LOADERS: dict[str, Callable[[Request], Samples]] = {
     "cifar100": _cifar100,
     "images": _images,
     "npz": _npz,
+    "text": _text,
 }
 """What loads each kind of set."""
 
