@@ -3,13 +3,21 @@
 They take tensors, arrays and tables, never models, and return the figure; nothing is shown or written.
 """
 
+from superscope.plots.attribution import plot_attribution as plot_attribution
+from superscope.plots.bars import plot_bars as plot_bars
 from superscope.plots.dynamics import plot_dynamics as plot_dynamics
+from superscope.plots.embedding import explore_embedding as explore_embedding
+from superscope.plots.embedding import plot_embedding as plot_embedding
 from superscope.plots.explore import explore_ranks as explore_ranks
 from superscope.plots.explore import explore_spectra as explore_spectra
 from superscope.plots.geometry import plot_dimensionality as plot_dimensionality
 from superscope.plots.geometry import plot_features as plot_features
 from superscope.plots.geometry import plot_gram as plot_gram
 from superscope.plots.geometry import plot_norms as plot_norms
+from superscope.plots.heatmaps import Heatmap as Heatmap
+from superscope.plots.heatmaps import plot_correlation as plot_correlation
+from superscope.plots.heatmaps import plot_heatmaps as plot_heatmaps
+from superscope.plots.heatmaps import plot_weights as plot_weights
 from superscope.plots.history import plot_history as plot_history
 from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
 from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer

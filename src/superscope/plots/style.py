@@ -178,9 +178,12 @@ def legend(ax: Axes, where: Literal["upper center", "lower center"], height: flo
     )
 
 
-def colorbar(figure: Figure, colors: ScalarMappable, text: str) -> Colorbar:
-    """Draw the colour bar that all panels share at the right of them."""
-    bar = figure.colorbar(colors, ax=figure.axes, fraction=0.05, pad=0.03, aspect=30)
+def colorbar(figure: Figure, colors: ScalarMappable, text: str, ax: Axes | None = None) -> Colorbar:
+    """Draw the colour bar that all panels share at the right of them, or that of the one panel ``ax``."""
+    shared = {"ax": figure.axes, "fraction": 0.05, "aspect": 30}
+    bar = figure.colorbar(
+        colors, pad=0.03, **(shared if ax is None else {"ax": ax, "fraction": 0.07, "aspect": 18})
+    )
     bar.set_label(text, color=INK, fontsize=_TEXT)
     bar.ax.minorticks_off()
     bar.ax.tick_params(color=INK, labelcolor=INK, labelsize=_SMALL)
