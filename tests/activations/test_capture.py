@@ -74,7 +74,7 @@ def test_the_hooks_come_off_when_the_sink_or_the_block_fails() -> None:
 def test_the_hooks_come_off_when_putting_them_on_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
 
-    def refuse(_: object) -> None:
+    def refuse(_: object, *, with_kwargs: bool) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(model[1], "register_forward_hook", refuse)
@@ -153,3 +153,32 @@ def test_a_model_without_children() -> None:
     with capture(model) as found:
         out = model(torch.zeros(1, 3))
     assert torch.equal(found["(model)"], out)
+
+
+def test_what_goes_into_a_module() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    x = torch.randn(5, 3)
+    with capture(model, "2:input,0") as found:
+        model(x)
+    assert list(found.layers) == ["0", "2:input"]
+    assert torch.equal(found["2:input"], model[0](x).relu())
+    assert hooks(model) == sum(len(module._forward_pre_hooks) for module in model.modules()) == 0
+
+
+def test_the_source_of_a_call_comes_with_it_however_it_is_passed() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map = nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.map(x) + self.map(input=2 * x)
+
+    got = []
+    x = torch.randn(5, 3)
+    model = Named()
+    with capture(model, "map", source_sink=lambda *each: got.append(each)):
+        model(x)
+    assert [name for name, *_ in got] == ["map", "map"]
+    assert torch.equal(got[0][3], x)
+    assert torch.equal(got[1][3], 2 * x)

@@ -4,10 +4,13 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from superscope.activations.layers import first_tensor, select_layers
+from superscope.activations.transformers import INPUT
 
 Sink = Callable[[str, nn.Module, Tensor], None]
+SinkWithSource = Callable[[str, nn.Module, Tensor, Tensor | None], None]
 
 
 class Captured(dict[str, Tensor]):
@@ -20,14 +23,19 @@ class Captured(dict[str, Tensor]):
 
 @contextlib.contextmanager
 def capture(
-    model: nn.Module, pattern: str | Sequence[str] = "*", *, sink: Sink | None = None
+    model: nn.Module,
+    pattern: str | Sequence[str] = "*",
+    *,
+    sink: Sink | None = None,
+    source_sink: SinkWithSource | None = None,
 ) -> Iterator[Captured]:
     """Record what the layers that match ``pattern`` put out while the block runs.
 
     Without a ``sink`` a copy of the output of each layer's last call is kept under its name. With one, every
     call's output is given to ``sink(name, module, output)`` instead and nothing is kept, so that memory does
-    not grow. Of a tuple or mapping the first floating tensor counts; a layer that puts out none is not
-    recorded. The hooks come off when the block ends, however it ends.
+    not grow; ``source_sink(name, module, output, source)`` also gets the call's input. Of a tuple or mapping
+    the first floating tensor counts; a layer that puts out none is not recorded. ``NAME:input`` records a
+    module's input in its output's place. The hooks come off when the block ends, however it ends.
 
     Raises:
         LayerError: when no layer matches.
@@ -41,23 +49,34 @@ def capture(
     """
     captured = Captured(select_layers(model, pattern))
 
-    def keep(name: str, _: nn.Module, output: Tensor) -> None:
-        captured[name] = output.clone()  # the next module may work in place on it
-
-    give = keep if sink is None else sink
-
-    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
-        def receive(module: nn.Module, _: object, output: object) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                give(name, module, tensor.detach())
-
-        return receive
+    def give(name: str, module: nn.Module, tensor: Tensor, source: Tensor | None) -> None:
+        if source_sink is not None:
+            source_sink(name, module, tensor, source)
+        elif sink is not None:
+            sink(name, module, tensor)
+        else:
+            captured[name] = tensor.clone()  # the next module may work in place on it
 
     handles = []
     try:
-        handles.extend(module.register_forward_hook(hook(name)) for name, module in captured.layers.items())
+        handles.extend(_attached(name, module, give) for name, module in captured.layers.items())
         yield captured
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _attached(name: str, module: nn.Module, give: SinkWithSource) -> RemovableHandle:
+    """Put a hook on a module that gives away what it puts out, or takes in, with its name."""
+
+    def before(_: nn.Module, args: tuple[object, ...], named: dict[str, object]) -> None:
+        if (tensor := first_tensor([*args, named])) is not None:
+            give(name, module, tensor.detach(), None)
+
+    def after(_: nn.Module, args: tuple[object, ...], named: dict[str, object], output: object) -> None:
+        if (tensor := first_tensor(output)) is not None:
+            give(name, module, tensor.detach(), first_tensor([*args, named]))
+
+    if name.endswith(INPUT):
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+    return module.register_forward_hook(after, with_kwargs=True)

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
+from superscope.activations.transformers import INPUT, transformer_layers
 from superscope.core.errors import LayerError
 
 # They hand on what another module made: a row of their own would be that module's row again.
@@ -44,28 +45,44 @@ def select_layers(model: nn.Module, pattern: str | Sequence[str] = EVERYTHING) -
     """Return the modules of ``model`` whose full name matches ``pattern``, in the model's order.
 
     A pattern is a shell glob over names as ``named_modules`` gives them (``*`` also spans dots), several
-    separated by commas or given as a sequence. Modules that only hand on another's output (containers,
-    ``Identity``, dropout, ``Flatten``) are passed over unless named without a wildcard; ``*`` alone also
-    passes over batch norms, which in eval mode only rescale the units of the layer before (``*,*bn*`` has
-    them too). A model without submodules is its own layer, called ``(model)``.
+    separated by commas or given as a sequence. ``NAME:input`` means what goes into a module, in place of what
+    comes out. Modules that only hand on another's output (containers, ``Identity``, dropout, ``Flatten``) are
+    passed over unless named without a wildcard. A model without submodules is its own layer, ``(model)``.
+
+    ``*`` alone is the default and means the layers worth looking at: of a transformer those of
+    :func:`superscope.activations.transformer_layers`; of other networks all but batch norms, which in eval
+    mode only rescale the units of the layer before (``*,*bn*`` has them too). ``**`` is every module.
 
     Raises:
         LayerError: when a pattern matches nothing; it suggests the nearest names.
     """
     patterns = pattern.split(",") if isinstance(pattern, str) else list(pattern) or [""]
     modules = {name: module for name, module in model.named_modules() if name} or {WHOLE_MODEL: model}
-    chosen: set[str] = set()
+    found: dict[str, nn.Module] = {}
     for glob in (part.strip() for part in patterns):
-        passed_over = (*_REPEATS, RESCALES) if glob == EVERYTHING else _REPEATS
-        matches = {
-            name
-            for name, module in modules.items()
-            if name == glob or (fnmatch.fnmatchcase(name, glob) and not isinstance(module, passed_over))
-        }
+        matches = _default(model, modules) if glob == EVERYTHING else _matching(modules, glob)
         if not matches:
             raise LayerError(f"no layer matches {glob!r}; {_suggestion(glob, list(modules))}")
-        chosen |= matches
-    return {name: module for name, module in modules.items() if name in chosen}
+        found |= matches
+    if len(patterns) == 1:
+        return found
+    order = {name: place for place, name in enumerate(modules)}
+    return dict(sorted(found.items(), key=lambda item: order[item[0].removesuffix(INPUT)]))
+
+
+def _matching(modules: Mapping[str, nn.Module], glob: str) -> dict[str, nn.Module]:
+    plain = glob.removesuffix(INPUT)
+    return {
+        name + glob[len(plain) :]: module
+        for name, module in modules.items()
+        if name == plain or (fnmatch.fnmatchcase(name, plain) and not isinstance(module, _REPEATS))
+    }
+
+
+def _default(model: nn.Module, modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    if names := transformer_layers(model):
+        return {name: modules[name.removesuffix(INPUT)] for name in names}
+    return {name: each for name, each in modules.items() if not isinstance(each, (*_REPEATS, RESCALES))}
 
 
 def _suggestion(glob: str, names: Sequence[str]) -> str:
