@@ -6,6 +6,7 @@ from superscope.core import InputError
 from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
 from superscope.recipes.claims import Verdict
 from superscope.recipes.recipe import Recipe, execute
+from superscope.recipes.simple_lm import SIMPLE_LM
 from superscope.recipes.toy_abs import TOY_ABS
 from superscope.recipes.toy_adversarial import TOY_ADVERSARIAL
 from superscope.recipes.toy_correlated import TOY_CORRELATED
@@ -37,6 +38,7 @@ RECIPES: dict[str, Recipe] = {
     "toy-privileged": TOY_PRIVILEGED,
     "toy-abs": TOY_ABS,
     "toy-inhibition": TOY_INHIBITION,
+    "simple-lm": SIMPLE_LM,
 }
 
 
