@@ -51,8 +51,10 @@ def test_a_model_with_nan_is_refused(user_file):
 def test_an_unknown_name_lists_what_is_understood(user_file):
     with pytest.raises(ModelError, match=r"'digit-mlp'; did you mean digits-mlp\?; .*FILE.py:FUNCTION"):
         load_model("digit-mlp")
-    with pytest.raises(ModelError, match=r"no model 'resnet99'; give digits-mlp, or FILE.py:FUNCTION"):
-        load_model("resnet99")
+    with pytest.raises(
+        ModelError, match=r"no model 'gpt'; give digits-mlp, resnet18, .*hf:NAME, .*FILE.py:FUNCTION"
+    ):
+        load_model("gpt")
     with pytest.raises(ModelError, match=r"no function in it.*defines Net, build, nothing"):
         load_model(str(user_file))
     with pytest.raises(ModelError, match="does not exist"):

@@ -32,7 +32,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
             shapes do not fit the model (all are counted, the first five of each kind named); when a value
             is NaN or infinite.
     """
-    state = _without_prefix(_state_dict(_read(path), path), model)
+    load_state(model, read_state(path, model.state_dict()), path)
+
+
+def read_state(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Read a file as :func:`load_weights` does, without its prefix where it has none of ``names`` with it.
+
+    Raises:
+        WeightsError: when the file is missing, damaged, or holds other objects than tensors.
+    """
+    return _without_prefix(_state_dict(_read(path), path), set(names))
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Copy what :func:`read_state` read from ``path`` into ``model``; if it raises, the model is as it was.
+
+    Raises:
+        WeightsError: when names or shapes do not fit the model, or a value is NaN or infinite.
+    """
     _require_fit(state, model, path)
     _require_finite(state, f"the weights file {path}")
     model.load_state_dict(state)
@@ -102,8 +119,7 @@ def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
-def _without_prefix(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    own = model.state_dict().keys()
+def _without_prefix(state: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
     while state and not state.keys() & own:
         prefix = next((each for each in _PREFIXES if all(name.startswith(each) for name in state)), None)
         if prefix is None:

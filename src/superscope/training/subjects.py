@@ -22,14 +22,17 @@ def digits_mlp(seed: int = 0) -> models.DigitsMLP:
     return model
 
 
-def load_model(spec: str, weights: Path | None = None, *, seed: int = 0) -> nn.Module:
+def load_model(
+    spec: str, weights: str | Path | None = None, *, seed: int = 0, precision: models.Precision = "float32"
+) -> nn.Module:
     """Return the network that ``spec`` names, in eval mode.
 
-    ``digits-mlp`` is trained on the spot unless ``weights`` are given; ``FILE.py:FUNCTION`` is called.
+    ``digits-mlp`` is trained on the spot unless ``weights`` are given; the others are as
+    :func:`superscope.models.load_model` gives them.
 
     Raises:
         ModelError: as :func:`superscope.models.load_model` does.
     """
     if spec == "digits-mlp" and weights is None:
         return digits_mlp(seed)
-    return models.load_model(spec, weights)
+    return models.load_model(spec, weights, precision=precision)
