@@ -1,5 +1,8 @@
 """Measures of superposition: pure functions on tensors, and states that stream and merge."""
 
+from superscope.measures.bootstrap import DifferenceInterval as DifferenceInterval
+from superscope.measures.bootstrap import difference_intervals as difference_intervals
+from superscope.measures.bootstrap import normal_interval as normal_interval
 from superscope.measures.dynamics import Coincidence as Coincidence
 from superscope.measures.dynamics import coincidence as coincidence
 from superscope.measures.dynamics import find_drops as find_drops
