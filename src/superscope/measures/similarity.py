@@ -14,14 +14,19 @@ of cosines, n(‖m‖² + m·r_i) − 1, whose spread over i is n²mᵀCm.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from superscope.core.errors import InputError
+from superscope.core.random import generator
 from superscope.measures.moments import WIDE, shifted_sums
+
+_BLOCK = 2048
+"""Rows and columns of a block of cosines."""
 
 _PARALLEL = 0.1
 """Unit rows whose mean square distance from their mean is below this one are nearly parallel."""
@@ -158,15 +163,87 @@ def pairwise_cosine_between_units(x: Float[Tensor, "row unit"]) -> CosineStatist
     return pairwise_cosine(x.T)
 
 
-def _centred_directions(x: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return the usable rows at length 1 minus their mean, that mean, and the number of rows left out."""
+@torch.no_grad()
+def cosine_histogram(
+    x: Float[Tensor, "row width"], bins: int = 100, *, pairs: int = 1_000_000, seed: int = 0
+) -> tuple[Int[Tensor, " bins"], Float[Tensor, " edges"]]:
+    """Return how many pairs of different rows have a cosine in each of ``bins`` equal parts of [−1, 1].
+
+    The counts, which sum to the pairs looked at, and the bins + 1 edges. A cosine on an edge counts above
+    it, and 1 in the last bin. Between units instead of rows: ``cosine_histogram(x.T)``. Rows without a
+    direction are left out, as in :func:`pairwise_cosine`; with fewer than two left, all counts are 0.
+
+    All n(n−1)/2 pairs are taken up to 16 times ``pairs`` of them, because a product of whole blocks is that
+    much cheaper than single cosines. Beyond that, ``pairs`` different ones are drawn by ``seed``: the rows
+    are shuffled in a ring, and each is paired with the row so many places on, for places drawn without
+    return. Every pair is as likely as any other and every row comes equally often (but for the last place,
+    which is cut short). Memory is O(row · width) in either case.
+
+    float64 rows are multiplied in float64, others in float32, so that a cosine within 10⁻⁷ of an edge may
+    count on its other side.
+
+    Raises:
+        InputError: when x is not [row, width] with a width of at least 1, or bins or pairs are below 1.
+
+    >>> counts, edges = cosine_histogram(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), bins=4)
+    >>> counts.tolist(), edges.tolist()
+    ([1, 0, 2, 0], [-1.0, -0.5, 0.0, 0.5, 1.0])
+    """
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise InputError(f"x has shape {tuple(x.shape)}, expected [row, width] with a width of at least 1")
+    if bins < 1 or pairs < 1:
+        raise InputError(f"bins is {bins} and pairs {pairs}, expected at least 1 of each")
+    rows = _directions(x)[0].to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    n = len(rows)
+    all_pairs = n * (n - 1) // 2
+    cosines = _all_cosines(rows) if all_pairs <= 16 * pairs else _drawn_cosines(rows, pairs, seed)
+    counts = torch.zeros(bins, dtype=torch.int64, device=x.device)
+    for part in cosines:
+        counts += torch.histc(part, bins, min=-1, max=1).long()
+    return counts, torch.linspace(-1, 1, bins + 1, dtype=torch.float64)
+
+
+def _all_cosines(rows: Tensor) -> Iterator[Tensor]:
+    """Yield the cosine of each pair, a block at a time, and 2 where a block holds what is no pair."""
+    for top in range(0, len(rows), _BLOCK):
+        for left in range(top, len(rows), _BLOCK):
+            cosines = (rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T).clamp_(-1, 1)
+            if left == top:
+                cosines.masked_fill_(torch.ones_like(cosines, dtype=torch.bool).tril_(), 2)
+            yield cosines
+
+
+def _drawn_cosines(rows: Tensor, pairs: int, seed: int) -> Iterator[Tensor]:
+    """Yield the cosines of so many different pairs."""
+    n, draws = len(rows), generator(seed, "cosine_histogram")
+    ring = rows[torch.randperm(n, generator=draws).to(rows.device)]
+    steps = torch.randperm((n - 1) // 2, generator=draws) + 1  # n/2 of an even ring would come up twice
+    for step in steps.tolist():
+        some = min(pairs, n)
+        pairs -= some
+        first = min(some, n - step)  # beyond them, the ring closes
+        yield torch.linalg.vecdot(ring[:first], ring[step : step + first]).clamp_(-1, 1)
+        if some > first:
+            yield torch.linalg.vecdot(ring[first:some], ring[: some - first]).clamp_(-1, 1)
+        if pairs == 0:
+            return
+
+
+def _directions(x: Tensor) -> tuple[Tensor, int]:
+    """Return the usable rows at length 1, and the number of rows left out."""
     largest = x.abs().amax(1)
     usable = largest.isfinite() & (largest > 0)
     rows = x[usable].double()
     rows /= largest[usable].double()[:, None]  # so that no square overflows or underflows
     rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows, len(x) - len(rows)
+
+
+def _centred_directions(x: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the usable rows at length 1 minus their mean, that mean, and the number of rows left out."""
+    rows, left_out = _directions(x)
     mean = rows.sum(0) / max(len(rows), 1)
-    return rows - mean, mean, len(x) - len(rows)
+    return rows - mean, mean, left_out
 
 
 def _scatter(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How many directions a cloud of activations, or a weight matrix, uses: six ranks of its singular values.
+"""How many directions a cloud of activations, or a weight matrix, uses: ranks of its singular values.
 
 Each takes singular values s ≥ 0 as [*batch, k], in any order, and answers from 0 (only for s = 0) or 1 to k.
 All are unmoved by a rotation of the space and by the scale of s. With the energies λ = s² and p = λ/Σλ, five
@@ -7,11 +7,14 @@ of them are ordered (Rényi entropies fall as their order grows, and s/Σs is fl
     1 ≤ stable_rank = exp H_∞(p) ≤ participation_ratio = exp H_2(p) ≤ spectral_entropy_rank = exp H_1(p)
       ≤ entropy_rank = exp H_1(s/Σs) ≤ number of non-zero s
 
+RankMe is the entropy rank with a small constant, and α the slope of the energies, which is no rank.
+
 Work is in float64 on s over its largest value; real ranks come back in the dtype of s (half precision as
 float32). Whether the activations were centred before the singular values were taken is the caller's to say.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -19,6 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from superscope.core.errors import InputError
+
+_RANKME = 1e-7
+"""Added to each share, as published."""
 
 
 def energy_rank(s: Float[Tensor, "*batch k"], threshold: float = 0.99) -> Int[Tensor, "*batch"]:
@@ -141,6 +147,90 @@ RANKS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     }
 )
 """The six ranks by name, as functions of s alone: what a survey goes through."""
+
+
+def rankme(s: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
+    """Return RankMe: exp(−Σ p_i ln p_i) with p = s/Σs + 10⁻⁷.
+
+    From 1 to about k; 0 for s = 0. :func:`entropy_rank` but for the 10⁻⁷, which raises it: by up to 10⁻⁷·k·15
+    of itself, for the zeros. Source: Garrido et al. 2023, "RankMe: assessing the downstream performance of
+    pretrained self-supervised representations by their rank", where s are the singular values of embeddings
+    that are not centred.
+
+    Raises:
+        InputError: when s is empty or has a negative or non-finite value.
+
+    >>> rankme(torch.tensor([1.0, 1.0, 0.0]))
+    tensor(2.0000)
+    """
+    scaled = _scaled(s)
+    total = scaled.sum(-1, keepdim=True)
+    shares = scaled / total.masked_fill(total == 0, 1) + _RANKME
+    entropy = -(shares * shares.log()).sum(-1)
+    return entropy.exp().masked_fill(total.squeeze(-1) == 0, 0).to(_dtype(s))
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """A line through the logarithms of a spectrum's energies against those of their places."""
+
+    alpha: Float[Tensor, "*batch"]
+    """How fast the energies fall: λ_i ∝ i^−α. NaN where fewer than two of them are in the range."""
+    r_squared: Float[Tensor, "*batch"]
+    """Share of the weighted variance of ln λ that the line explains; NaN without a line or a variance."""
+    points: Int[Tensor, "*batch"]
+    """Energies that the line was fitted to."""
+
+
+def power_law(s: Float[Tensor, "*batch k"], first: int | None = None, last: int | None = None) -> PowerLaw:
+    """Fit λ_i ∝ i^−α to the energies λ = s², falling, at the places i from ``first`` to ``last``, from 1 on.
+
+    Least squares of ln λ_i on ln i with weight 1/i, which gives each octave of places the same say. The
+    source of the fit is Stringer et al. 2019, "High-dimensional geometry of population responses in visual
+    cortex"; of α as a measure of networks, Agrawal et al. 2022, "α-ReQ: assessing representation quality in
+    self-supervised learning by measuring eigenspectrum decay". λ are the variances of the principal
+    components when the rows were centred.
+
+    With r non-zero s, the range is by default 11 to 100, as published code has it, but not from beyond
+    1 + r/10 nor to beyond r/2 (or 2): the first few are often apart, and the last few fall away because rows
+    or units end. Zeros are never fitted. α is unmoved by the scale of s; it is 0 for a flat spectrum, and
+    below 0 for none. Neighbouring energies are not independent, so a standard error from the residuals would
+    mean nothing and is not given.
+
+    Raises:
+        InputError: when s is empty or has a negative or non-finite value, or the range is not
+            1 ≤ first < last.
+
+    >>> fit = power_law(torch.arange(1.0, 201) ** -0.5)
+    >>> fit.alpha, fit.points
+    (tensor(1.), tensor(90))
+    """
+    energies = _scaled(s).square().sort(-1, descending=True).values
+    used = (energies > 0).sum(-1, keepdim=True)
+    start = (1 + used // 10).clamp(max=11) if first is None else torch.full_like(used, first)
+    stop = (used // 2).clamp(min=2, max=100) if last is None else torch.full_like(used, last)
+    if bool((start < 1).any()) or (first is not None and last is not None and first >= last):
+        raise InputError(f"the range is {first} to {last}, expected places with 1 <= first < last")
+    place = torch.arange(1, s.shape[-1] + 1, device=s.device, dtype=torch.float64)
+    fitted = (place >= start) & (place <= stop) & (place <= used)
+    points = fitted.sum(-1)
+    weight = fitted / place
+    x, y = place.log().expand_as(energies), torch.where(fitted, energies, 1).log()
+    total = weight.sum(-1, keepdim=True)
+    x, y = x - (weight * x).sum(-1, keepdim=True) / total, y - (weight * y).sum(-1, keepdim=True) / total
+    xx, xy, yy = ((weight * product).sum(-1) for product in (x * x, x * y, y * y))
+    line = points > 1
+    alpha = torch.where(line, -xy / xx.masked_fill(~line, 1), torch.nan)
+    flat = yy <= (torch.finfo(torch.float64).eps ** 2) * total.squeeze(-1)
+    r_squared = torch.where(line & ~flat, xy.square() / (xx * yy).masked_fill(~line | flat, 1), torch.nan)
+    return PowerLaw((alpha + 0.0).to(_dtype(s)), r_squared.to(_dtype(s)), points)  # −0 becomes 0
+
+
+def power_law_alpha(
+    s: Float[Tensor, "*batch k"], first: int | None = None, last: int | None = None
+) -> Float[Tensor, "*batch"]:
+    """Return the exponent of :func:`power_law`: ``power_law(s, first, last).alpha``."""
+    return power_law(s, first, last).alpha
 
 
 def rank_ratio(rank: Float[Tensor, "*batch"] | Int[Tensor, "*batch"], width: int) -> Float[Tensor, "*batch"]:
