@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from superscope import activations as activations
     from superscope import data as data
+    from superscope import featurevis as featurevis
     from superscope import measures as measures
     from superscope import models as models
     from superscope import plots as plots
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _FOLDERS = (
     "activations",
     "data",
+    "featurevis",
     "measures",
     "models",
     "plots",
