@@ -1,15 +1,24 @@
 """Pairwise cosines without the matrix of pairs, against the matrix of pairs."""
 
 import math
+from collections import Counter
 from inspect import unwrap
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superscope.core.errors import InputError
-from superscope.measures import CosineState, CosineStatistics, pairwise_cosine, pairwise_cosine_between_units
+from superscope.measures import (
+    CosineState,
+    CosineStatistics,
+    cosine_histogram,
+    pairwise_cosine,
+    pairwise_cosine_between_units,
+    similarity,
+)
 
 
 def randn(seed, *shape):
@@ -174,3 +183,81 @@ def test_bad_input():
         pairwise_cosine(torch.ones(3, 0))
     with pytest.raises(InputError, match=r"shape \(3,\)"):
         unwrap(pairwise_cosine)(torch.ones(3))
+
+
+def plain_histogram(x, bins):
+    pairs = [(i, j) for i in range(len(x)) for j in range(i)]
+    cosines = np.array([torch.cosine_similarity(x[i], x[j], dim=0) for i, j in pairs])
+    return np.histogram(cosines, bins=bins, range=(-1, 1))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10**6), st.integers(2, 12), st.integers(1, 6), st.integers(1, 9))
+def test_histogram_of_all_pairs(seed, rows, width, bins):
+    x = randn(seed, rows, width) + 0.3 * (width > 1)
+    counts, edges = cosine_histogram(x, bins)
+    expected, expected_edges = plain_histogram(x, bins)
+    assert counts.sum() == rows * (rows - 1) // 2
+    if width > 1:  # alone, cosines are 1 and −1 but for a rounding, which bins without a range drop
+        assert counts.tolist() == expected.tolist()
+    assert edges.numpy() == pytest.approx(expected_edges)
+
+
+def test_histogram_at_the_edges():
+    x = torch.tensor([[1.0, 0.0], [3.0, 0.0], [-2.0, 0.0], [0.0, 5.0], [0.0, 0.0], [math.nan, 1.0]])
+    counts, _ = cosine_histogram(x, 4)  # 1, −1, 0, −1, 0, 0
+    assert counts.tolist() == [2, 0, 3, 1]
+    assert cosine_histogram(x[3:], 4)[0].tolist() == [0, 0, 0, 0]
+    assert cosine_histogram(x[4:], 4)[0].tolist() == [0, 0, 0, 0]
+    assert cosine_histogram(x[:4].T, 4)[0].tolist() == [0, 0, 1, 0]  # of units
+    parallel = randn(0, 1, 50).float().expand(300, 50) * torch.linspace(0.1, 9, 300)[:, None]
+    assert cosine_histogram(parallel, 10)[0].tolist() == [0] * 9 + [300 * 299 // 2]
+
+
+def drawn(rows, pairs, seed):
+    """The pairs that were drawn, of rows at angles 2^i: the angle between two tells which they are."""
+    unit = 2.0**-12
+    angles = unit * 2.0 ** torch.arange(rows, dtype=torch.float64)
+    x = torch.stack([angles.cos(), angles.sin()], 1)
+    between = torch.cat(list(similarity._drawn_cosines(x, pairs, seed))).arccos() / unit
+    assert (between - between.round()).abs().max() < 1e-3
+    return between.round().long().tolist()
+
+
+@pytest.mark.parametrize(("rows", "most"), [(3, 3), (8, 24), (9, 36), (12, 60)])
+def test_drawn_pairs_are_different_ones(rows, most):
+    for pairs in range(1, most + 1):
+        found = drawn(rows, pairs, seed=pairs)
+        assert len(found) == len(set(found)) == pairs
+
+
+def test_every_pair_is_drawn_as_often():
+    counts = Counter(pair for seed in range(1500) for pair in drawn(7, 10, seed))
+    assert len(counts) == 21
+    expected = 1500 * 10 / 21
+    assert all(abs(count - expected) < 5 * math.sqrt(expected) for count in counts.values())
+
+
+def test_drawn_histogram_is_near_that_of_all_pairs():
+    x = randn(0, 1500, 5).float() + 0.2
+    some, _ = cosine_histogram(x, 20, pairs=20_000)
+    whole, _ = cosine_histogram(x, 20)
+    assert whole.sum() == 1500 * 1499 // 2
+    assert some.sum() == 20_000
+    assert (some / some.sum() - whole / whole.sum()).abs().max() < 0.01
+    assert torch.equal(some, cosine_histogram(x, 20, pairs=20_000)[0])
+    assert not torch.equal(some, cosine_histogram(x, 20, pairs=20_000, seed=1)[0])
+
+
+def test_histogram_in_blocks(monkeypatch):
+    x = randn(1, 50, 5)
+    expected = cosine_histogram(x)[0]
+    monkeypatch.setattr(similarity, "_BLOCK", 7)
+    assert torch.equal(cosine_histogram(x)[0], expected)
+
+
+def test_histogram_of_what_cannot_be_used():
+    with pytest.raises(InputError, match=r"expected \[row, width\]"):
+        unwrap(cosine_histogram)(torch.zeros(3))
+    with pytest.raises(InputError, match="bins is 0"):
+        cosine_histogram(torch.zeros(3, 2), 0)

@@ -18,7 +18,10 @@ from superscope.measures import (
     energy_rank,
     entropy_rank,
     participation_ratio,
+    power_law,
+    power_law_alpha,
     rank_ratio,
+    rankme,
     spectral_entropy_rank,
     stable_rank,
 )
@@ -185,3 +188,64 @@ def test_bad_threshold(threshold):
     for rank in (energy_rank, count_below):
         with pytest.raises(InputError, match="expected a share of the energy"):
             rank(torch.ones(3), threshold)
+
+
+@settings(deadline=None, max_examples=40)
+@given(spectra)
+def test_rankme_equals_the_published_formula(s):
+    if s.sum() == 0:
+        assert rankme(s) == 0
+        return
+    p = s.numpy() / np.abs(s.numpy()).sum() + 1e-7
+    assert rankme(s).item() == pytest.approx(np.exp(-np.sum(p * np.log(p))))
+    assert rankme(s * 1e-5).item() == pytest.approx(rankme(s).item())
+    assert rankme(s).item() == pytest.approx(entropy_rank(s).item(), rel=1e-4)
+    assert rankme(torch.stack([s, 0 * s])).tolist() == [rankme(s).item(), 0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.5])
+@pytest.mark.parametrize("k", [2, 3, 10, 64, 200, 1000])
+def test_a_power_law_is_found_exactly(alpha, k):
+    place = torch.arange(1, k + 1, dtype=torch.float64)
+    s = 7 * place ** (-alpha / 2)
+    for shuffled in (s, s.flip(0), torch.cat([s, torch.zeros(5, dtype=torch.float64)])):
+        fit = power_law(shuffled)
+        assert fit.alpha.item() == pytest.approx(alpha, abs=1e-9)
+        assert math.isnan(fit.r_squared.item()) if alpha == 0 else fit.r_squared.item() == pytest.approx(1)
+    assert power_law_alpha(s, 1, k).item() == pytest.approx(alpha, abs=1e-9)
+    assert power_law_alpha(s.float(), 1, k).dtype == torch.float32
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.integers(30, 300))
+def test_alpha_equals_weighted_least_squares(seed, k):
+    s = torch.rand(k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.01
+    place = np.arange(5, 26)
+    energies = np.log(np.sort(s.numpy() ** 2)[::-1][4:25])
+    slope = np.polyfit(np.log(place), energies, 1, w=np.sqrt(1 / place))[0]
+    assert power_law_alpha(s, 5, 25).item() == pytest.approx(-slope)
+    assert power_law_alpha(1e-6 * s, 5, 25).item() == pytest.approx(-slope)
+    assert power_law(s, 5, 25).points == 21
+
+
+def test_the_default_places():
+    for k, points in ((1000, 90), (200, 90), (40, 16), (10, 4), (4, 2), (2, 2), (1, 1)):
+        fit = power_law(torch.linspace(2, 1, k))
+        assert fit.points == points
+        assert math.isnan(fit.alpha.item()) == (points < 2)
+
+
+def test_alpha_by_hand_and_by_batch():
+    s = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 3.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    fit = power_law(s)  # energies 4 and 1 at places 1 and 2
+    assert fit.alpha.tolist() == pytest.approx([2, math.nan, math.nan], nan_ok=True)
+    assert fit.points.tolist() == [2, 1, 0]
+    assert power_law_alpha(s, 2, 3).isnan().all()
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (5, 5), (7, 3)])
+def test_a_range_that_cannot_be_used(first, last):
+    with pytest.raises(InputError, match="1 <= first < last"):
+        power_law(torch.ones(10), first, last)
+    with pytest.raises(InputError, match="negative or non-finite"):
+        rankme(torch.tensor([-1.0]))

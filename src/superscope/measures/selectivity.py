@@ -5,7 +5,7 @@ left out of everything else, and counted.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from superscope.core.errors import InputError
@@ -45,7 +45,7 @@ class ClassSums:
         return int((self.counts == 0).sum())
 
     @torch.no_grad()
-    def update(self, x: Float[Tensor, "sample width"], labels: Int[Tensor, " sample"]) -> "ClassSums":
+    def update(self, x: Float[Tensor, "sample width"], labels: Integer[Tensor, " sample"]) -> "ClassSums":
         """Add the rows of x to the classes that ``labels`` names and return the state itself.
 
         Raises:
@@ -134,7 +134,8 @@ def check_labels(labels: Tensor, samples: int) -> None:
             f"labels are {labels.dtype} of shape {tuple(labels.shape)}, "
             f"expected a class index for each of the {samples} samples"
         )
-    if samples and not 0 <= (lowest := int(labels.min())) <= (highest := int(labels.max())) < LARGEST_LABEL:
+    lowest, highest = (int(labels.min()), int(labels.max())) if samples else (0, 0)
+    if lowest < 0 or highest >= LARGEST_LABEL:
         raise InputError(
             f"labels run from {lowest} to {highest}, expected class indices from 0; number the classes, "
             "as torch.unique(labels, return_inverse=True)[1] does"

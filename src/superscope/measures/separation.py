@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
 from superscope.core.errors import InputError
@@ -59,7 +59,7 @@ class Silhouette:
 @torch.no_grad()
 def silhouette(
     x: Float[Tensor, "sample width"],
-    labels: Int[Tensor, " sample"],
+    labels: Integer[Tensor, " sample"],
     *,
     most: int | None = 10_000,
     seed: int = 0,
@@ -118,7 +118,7 @@ def silhouette(
 
 
 @torch.no_grad()
-def davies_bouldin(x: Float[Tensor, "sample width"], labels: Int[Tensor, " sample"]) -> float:
+def davies_bouldin(x: Float[Tensor, "sample width"], labels: Integer[Tensor, " sample"]) -> float:
     """Return the mean over classes of the worst (S_i + S_j)/M_ij: how wide classes are for their distance.
 
     S_i is the mean distance of a class's samples to its centroid, M_ij the distance of two centroids. From 0,
@@ -151,7 +151,7 @@ def davies_bouldin(x: Float[Tensor, "sample width"], labels: Int[Tensor, " sampl
 
 @torch.no_grad()
 def class_overlap(
-    x: Float[Tensor, "sample width"], labels: Int[Tensor, " sample"]
+    x: Float[Tensor, "sample width"], labels: Integer[Tensor, " sample"]
 ) -> Float[Tensor, " class"]:
     """Return the share of each class's samples that lie nearer to another class's centroid than to their own.
 
