@@ -2,6 +2,7 @@
 
 from superscope.models.affix import AffixNetwork as AffixNetwork
 from superscope.models.digits import DigitsMLP as DigitsMLP
+from superscope.models.llama2c import load_llama2c as load_llama2c
 from superscope.models.loading import load_model as load_model
 from superscope.models.mnist import MnistMLP as MnistMLP
 from superscope.models.preparation import Preparation as Preparation

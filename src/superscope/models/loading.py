@@ -10,6 +10,8 @@ from superscope.core.random import generator
 from superscope.core.user_code import call_function, is_user_code, load_function, without_function
 from superscope.models.digits import DigitsMLP
 from superscope.models.hub import PREFIX, hub_file
+from superscope.models.llama2c import PREFIX as LLAMA2C
+from superscope.models.llama2c import load_llama2c
 from superscope.models.resnet import resnet18, resnet50
 from superscope.models.transformer import Precision, load_transformer
 from superscope.models.vendors import VENDORS, load_vendor
@@ -84,6 +86,8 @@ def _named(spec: str, precision: Precision, *, pretrained: bool) -> nn.Module:
     kind, _, name = spec.partition(":")
     if f"{kind}:" == PREFIX:
         return load_transformer(name, precision)
+    if f"{kind}:" == LLAMA2C:
+        return load_llama2c(Path(name).expanduser())
     if kind in VENDORS:
         return load_vendor(kind, name, pretrained=pretrained)
     if is_user_code(spec):

@@ -8,6 +8,8 @@ from typing import Any
 
 from superscope.core.errors import ModelError
 from superscope.models.hub import PREFIX, hub_folder
+from superscope.models.llama2c import PREFIX as LLAMA2C
+from superscope.models.llama2c_tokenizer import load_llama2c_tokenizer
 from superscope.models.transformer import quiet, read_config
 
 LONGEST = 512
@@ -53,6 +55,9 @@ def load_preparation(spec: str) -> Preparation:
     kind, _, name = spec.partition(":")
     if f"{kind}:" == PREFIX:
         return _of_hub(name)
+    if f"{kind}:" == LLAMA2C:
+        tokenizer = _padding(load_llama2c_tokenizer(Path(name).expanduser()))
+        return Preparation(tokenizer=tokenizer, max_length=_longest(tokenizer, None))
     if spec in ("resnet18", "resnet50"):
         return Preparation(mean=_IMAGENET[0], std=_IMAGENET[1])
     return Preparation()
