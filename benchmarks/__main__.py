@@ -5,11 +5,12 @@ import sys
 
 import torch
 
-from benchmarks import energy_rank, survey, toy_cuda, toy_sweeps, toy_training
+from benchmarks import energy_rank, silhouette, survey, toy_cuda, toy_sweeps, toy_training
 
 BENCHMARKS = {
     "survey": survey.main,
     "energy-rank": energy_rank.main,
+    "silhouette": silhouette.main,
     "toy-training": toy_training.main,
     "toy-cuda": toy_cuda.main,
     "toy-sweeps": toy_sweeps.main,
