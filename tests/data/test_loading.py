@@ -280,7 +280,7 @@ def test_a_folder_of_another_format_is_recognised(tmp_path):
 
 
 def test_an_image_size_is_for_images():
-    fails("digits", "an image size is for images:DIR", image_size=32)
+    fails("digits", "an image size is for images:DIR and hf:DATASET", image_size=32)
     fails("digits", "(3, height, width)", normalize="imagenet")
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, default_colla
 
 from superscope.core.errors import DataError, InputError, SuperscopeError
 from superscope.core.random import generator
-from superscope.data.images import ImageFolder
+from superscope.data.images import ImageSamples
 from superscope.data.reading import read_ahead
 from superscope.data.samples import Inputs, Samples
 from superscope.data.text import TextSamples
@@ -121,7 +121,7 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
                 lambda: read_ahead(Batch(*each) for each in text.batches(order, batch_size, seed)),
             )
         rows = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-        start = read_ahead if isinstance(data, ImageFolder) else iter
+        start = read_ahead if isinstance(data, ImageSamples) else iter
         return Batches(len(order), lambda: start(map(take, rows)))
     if isinstance(data, IterableDataset):
         data = DataLoader(data, batch_size, generator=torch.Generator())

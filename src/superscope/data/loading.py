@@ -8,14 +8,14 @@ from superscope.core.errors import DataError, InputError
 from superscope.core.user_code import call_function, is_user_code, load_function, without_function
 from superscope.data.batching import batches
 from superscope.data.columns import Columns
+from superscope.data.hub import load_hub
 from superscope.data.named import LOADERS, Normalize, Request, looks_like
 from superscope.data.samples import Normalization
 
 _FORMS = (
     "digits", "mnist:DIR", "cifar10:DIR", "cifar100:DIR", "images:DIR", "text:FILE", "npz:FILE",
-    "FILE.py:FUNCTION",
+    "hf:DATASET[/CONFIG]:SPLIT", "FILE.py:FUNCTION",
 )  # fmt: skip
-_TABLES = ("text", "hf")
 _UNDERSTOOD = f"give {', '.join(_FORMS)}"
 
 
@@ -43,19 +43,23 @@ def load_data(
       lines that are not blank are the texts, or what stands between ``<|endoftext|>`` and the next.
     - ``npz:FILE``: inputs ``x``, ``images``, ``inputs`` or ``data``; labels ``y``, ``labels`` or ``targets``;
       with splits as ``x_test`` or ``test_x`` (or ``val``), else as one set; or a single array of any name.
+    - ``hf:DATASET[/CONFIG][:SPLIT]``: a data set of the hub, or a folder laid out like one or written by
+      ``save_to_disk``; its columns of images or text, and of labels, by type and name
+      (:func:`superscope.data.hub.load_hub`).
     - ``FILE.py:FUNCTION``: what the function returns, called without arguments; anything that ``batches``
       takes.
 
     All but the last give :class:`Samples`, of the test split or the only one there is; ``:train`` or
-    ``:test`` behind the spec asks for one.
+    ``:test`` behind the spec asks for one (``hf:`` takes any split, and a part: ``train[:1000]``).
 
     Args:
         spec: one of the above; paths may hold colons.
         normalize: by channel, to (x − mean) / std. ``auto``: with the set's own mean and std for MNIST and
-            CIFAR, ImageNet's for ``images:``; ``imagenet``: with ImageNet's; ``none``, and ``auto`` for all
-            others: not. In each case uint8 is divided by 255 first, and floats in an ``.npz`` are taken as
-            they are. A :class:`Normalization` is used for any set of images.
-        image_size: for ``images:``, the side of the square that each image is scaled and cropped to.
+            CIFAR, ImageNet's for ``images:`` and ``hf:``; ``imagenet``: with ImageNet's; ``none``, and
+            ``auto`` for all others: not. In each case uint8 is divided by 255 first, and floats in an
+            ``.npz`` are taken as they are. A :class:`Normalization` is used for any set of images.
+        image_size: for ``images:`` and ``hf:``, the side of the square that each image is scaled and
+            cropped to.
         tokenizer: for text: the one of the model that is to read it (:class:`superscope.data.TextSamples`).
         max_length: for text: longer ones are cut to so many tokens; None for as many as the model takes.
         text_column: which column of a table is the text, where its name does not say so.
@@ -74,6 +78,10 @@ def load_data(
         raise InputError(f"normalize={normalize!r}; choose {', '.join(get_args(Normalize))}")
     if is_user_code(spec):
         return _user_data(spec, normalize, image_size)
+    columns = Columns(text_column, image_column, label_column)
+    if spec.startswith("hf:") and len(spec) > 3:
+        options = Request(Path(), None, normalize, image_size, tokenizer, max_length, columns)
+        return load_hub(spec.removeprefix("hf:"), options)
     base, split = _without_split(spec)
     if is_user_code(base):
         raise DataError(f"{spec}: a function has no splits; name one that returns the {split} set instead")
@@ -81,9 +89,10 @@ def load_data(
     if kind not in LOADERS or (kind == "digits") != (base == "digits") or (kind != "digits" and not where):
         raise DataError(_not_understood(spec, kind))
     if image_size is not None and kind != "images":
-        raise DataError(f"{spec}: an image size is for images:DIR; the samples of {kind} keep their shape")
-    columns = Columns(text_column, image_column, label_column)
-    if any(columns) and kind not in _TABLES:
+        raise DataError(
+            f"{spec}: an image size is for images:DIR and hf:DATASET; the samples of {kind} keep their shape"
+        )
+    if any(columns) and kind != "text":
         raise DataError(f"{spec}: columns are for text:FILE and hf:DATASET; {kind} has none")
     path = Path(where).expanduser().absolute()
     try:
@@ -118,6 +127,6 @@ def _not_understood(spec: str, kind: str) -> str:
         return f"{spec} is a folder{looks_like(path)}; {_UNDERSTOOD}"
     if path.suffix == ".npz":
         return f"no data {spec!r}; to read a file of arrays, give npz:{spec}"
-    near = difflib.get_close_matches(kind, LOADERS, 1)
+    near = difflib.get_close_matches(kind, [*LOADERS, "hf"], 1)
     guess = next((f"; did you mean {form}?" for form in _FORMS if form.partition(":")[0] in near), "")
     return f"no data {spec!r}{guess}; {_UNDERSTOOD}"

@@ -42,6 +42,13 @@ _SIGNS = (
     ("*.[jJpP][pPnN]*[gG]", "it holds image files, which have to be in a folder for each class"),
     ("*/*.[jJpP][pPnN]*[gG]", "it looks like images:DIR"),
     ("*/*/*.[jJpP][pPnN]*[gG]", "it looks like images:DIR"),
+    ("dataset_dict.json", "it looks like hf:DIR"),
+    ("state.json", "it looks like hf:DIR"),
+    ("*.parquet", "it looks like hf:DIR"),
+    ("*/*.parquet", "it looks like hf:DIR"),
+    ("*.tsv", "it holds tables; give one as text:FILE"),
+    ("*.csv", "it holds tables; give one as text:FILE"),
+    ("*.jsonl", "it holds tables; give one as text:FILE"),
     ("*.tar.gz", "it holds an archive; unpack it first"),
     ("*.zip", "it holds an archive; unpack it first"),
 )
