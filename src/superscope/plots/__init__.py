@@ -5,6 +5,10 @@ They take tensors, arrays and tables, never models, and return the figure; nothi
 
 from superscope.plots.attribution import plot_attribution as plot_attribution
 from superscope.plots.bars import plot_bars as plot_bars
+from superscope.plots.chance import plot_chance as plot_chance
+from superscope.plots.comparison import plot_differences as plot_differences
+from superscope.plots.comparison import plot_rank_comparison as plot_rank_comparison
+from superscope.plots.comparison import plot_runs as plot_runs
 from superscope.plots.dynamics import plot_dynamics as plot_dynamics
 from superscope.plots.embedding import explore_embedding as explore_embedding
 from superscope.plots.embedding import plot_embedding as plot_embedding
@@ -27,6 +31,7 @@ from superscope.plots.neurons import plot_neurons as plot_neurons
 from superscope.plots.phases import PhasePanel as PhasePanel
 from superscope.plots.phases import plot_phases as plot_phases
 from superscope.plots.plane import plot_plane as plot_plane
+from superscope.plots.similarity import plot_cosine_histograms as plot_cosine_histograms
 from superscope.plots.structure import plot_feature_graph as plot_feature_graph
 from superscope.plots.svg import inline_svg as inline_svg
 from superscope.plots.sweeps import plot_relation as plot_relation

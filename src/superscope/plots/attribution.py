@@ -57,7 +57,7 @@ def plot_attribution(
         )
     if classes is not None and not by_class:
         raise InputError(
-            f"maps has the shape {list(values.shape)} beside names of classes; give [image, class, height, width]"
+            f"maps has the shape {list(values.shape)} beside classes; give [image, class, height, width]"
         )
     limits = _limits(values, shared=shared)
     tiles = _paint(pictures[:, None] if by_class else pictures, values, limits)

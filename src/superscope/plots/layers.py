@@ -104,13 +104,16 @@ def normalised(values: Values, name: str) -> Float[np.ndarray, "_"]:
     return s / s[0] if s.size and s[0] > 0 else s[:0]
 
 
-def plot_spectra(spectra: Mapping[str, Float[Tensor, "_"]], title: str = "") -> Figure:
+def plot_spectra(
+    spectra: Mapping[str, Float[Tensor, "_"]], title: str = "", *, absolute: bool = False
+) -> Figure:
     """Draw the singular values of each layer, largest first, over the first and against index / width.
 
     Args:
         spectra: singular values by layer, from input to output; values that are not finite are left out,
             and so is a layer without a positive one, which the figure says.
         title: stands above the picture.
+        absolute: draw the values themselves, against their index.
 
     Raises:
         InputError: when there is no layer, or one has no singular value.
@@ -120,10 +123,18 @@ def plot_spectra(spectra: Mapping[str, Float[Tensor, "_"]], title: str = "") -> 
     labels = [style.label(name, 24) for name in known]
     many = len(known) > style.CATEGORIES
     figure, [ax] = style.grid(1, 1, aspect=0.65, extra=0.0 if many else 0.5)
-    style.log_lines(ax, [(np.arange(1, len(s) + 1) / len(s), s) for s in known.values()], labels)
-    style.say(ax, title=style.label(title), x="index / width", y="singular value / largest")
-    ax.set_xlim(0, 1.02)
-    ax.set_ylim(bottom=max(ax.get_ylim()[0], _FLOOR))
+    top = {name: float(spectra[name].nan_to_num(0, 0, 0).max()) if absolute else 1.0 for name in known}
+    across = {name: 1 if absolute else len(s) for name, s in known.items()}
+    lines = [(np.arange(1, len(s) + 1) / across[name], top[name] * s) for name, s in known.items()]
+    style.log_lines(ax, lines, labels)
+    style.say(
+        ax,
+        title=style.label(title),
+        x="index, largest first" if absolute else "index / width",
+        y="singular value" if absolute else "singular value / largest",
+    )
+    ax.set_xlim(0, 1.02 * max((x[-1] for x, _ in lines), default=1.0))
+    ax.set_ylim(bottom=max(ax.get_ylim()[0], _FLOOR * max(top.values(), default=1.0)))
     if many:
         style.colorbar(figure, style.ordered(len(known)), "layer, from input to output").set_ticks([])
     elif known:
