@@ -110,7 +110,9 @@ def test_smoke_writes_a_whole_run_and_the_same_one_twice(tmp_path):
     assert tensor_hashes(first) == tensor_hashes(second)
     assert first["chance"].shape == (30, 15)
     assert (path / "report.html").read_bytes() == (again / "report.html").read_bytes()
-    assert {"activations", "correlations"} <= {figure.stem for figure in (path / "figures").iterdir()}
+    assert {"activations", "correlations", "chance"} == {
+        figure.stem for figure in (path / "figures").iterdir()
+    }
     report = (path / "report.html").read_text()
     assert all(row.id in report for row in rows)
     assert len(json.loads((path / "claims.json").read_text())) == len(rows)

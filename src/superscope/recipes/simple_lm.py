@@ -14,7 +14,7 @@ from torch import Tensor
 
 from superscope.core import Run, config, progress
 from superscope.models import SimpleLM
-from superscope.plots import Heatmap, plot_correlation, plot_heatmaps
+from superscope.plots import Heatmap, plot_chance, plot_correlation, plot_heatmaps
 from superscope.recipes.claims import Claim, Verdict, judge
 from superscope.recipes.recipe import Outcome, Recipe
 from superscope.recipes.toy_training import Count, Seeds
@@ -139,7 +139,7 @@ def _run(config: SimpleLMConfig, run: Run) -> Outcome:
         run.metric(seed=seed, mean_with_concepts=matrix[0, 1:].tolist())
     index = config.seeds.index(_SEED) if _SEED in config.seeds else 0
     tables = {"matrix": _matrix_table(matrices[index]), "seeds": _seed_table(config.seeds, matrices)}
-    pictures = _pictures(config.seeds[index], drawn[index])
+    pictures = _pictures(config.seeds[index], drawn[index], chance)
     return Outcome(
         _judged(config, matrices, chance),
         tables,
@@ -229,7 +229,7 @@ def _seed_table(seeds: Sequence[int], matrices: Float[Tensor, "seed row row"]) -
     )
 
 
-def _pictures(seed: int, drawn: _Draw) -> dict[str, Picture]:
+def _pictures(seed: int, drawn: _Draw, chance: Float[Tensor, "network pair"]) -> dict[str, Picture]:
     maps = [
         Heatmap(drawn.hidden.mT, "hidden layer", "position in the input", "hidden neuron"),
         Heatmap(drawn.concepts, "concepts", "hidden neuron", "concept"),
@@ -245,6 +245,20 @@ def _pictures(seed: int, drawn: _Draw) -> dict[str, Picture]:
             plot_correlation(drawn.matrix, _names()),
             f"The correlation matrix of seed {seed}, over the {_HIDDEN} hidden neurons.",
             "A heat map of six rows and columns: ones on the diagonal, mostly pale elsewhere.",
+        ),
+        "chance": Picture(
+            plot_chance(
+                chance.flatten(),
+                {
+                    "with the mean activation": pairs(drawn.matrix)[:_CONCEPTS],
+                    "between concepts": pairs(drawn.matrix)[_CONCEPTS:],
+                },
+                value_name="correlation over the hidden neurons",
+                limit=critical(0.95),
+            ),
+            f"The 15 correlations of seed {seed} as marks, below those of {len(chance):,} other networks. "
+            "Between the dashed lines lie 95 % of what chance gives.",
+            "A bell around 0 with a row of five marks and one of ten below it, nearly all between the lines.",
         ),
     }
 
@@ -302,6 +316,7 @@ def _sections(
                     f"larger. In {any_concept:.0%} of them some concept seems to be encoded, if one looks at "
                     "each of the five by itself."
                 ),
+                pictures["chance"],
                 DataTable(
                     tables["seeds"],
                     "Correlations of the mean activations with each concept, by seed: a draw of chance.",
