@@ -5,6 +5,7 @@ from pathlib import Path
 from superscope.core import InputError
 from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
 from superscope.recipes.claims import Verdict
+from superscope.recipes.mnist_mlp import MNIST_MLP
 from superscope.recipes.recipe import Recipe, execute
 from superscope.recipes.simple_lm import SIMPLE_LM
 from superscope.recipes.toy_abs import TOY_ABS
@@ -38,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
     "toy-privileged": TOY_PRIVILEGED,
     "toy-abs": TOY_ABS,
     "toy-inhibition": TOY_INHIBITION,
+    "mnist-mlp": MNIST_MLP,
     "simple-lm": SIMPLE_LM,
 }
 
