@@ -152,8 +152,8 @@ RANKS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 def rankme(s: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:
     """Return RankMe: exp(−Σ p_i ln p_i) with p = s/Σs + 10⁻⁷.
 
-    From 1 to about k; 0 for s = 0. :func:`entropy_rank` but for the 10⁻⁷, which raises it: by up to 10⁻⁷·k·15
-    of itself, for the zeros. Source: Garrido et al. 2023, "RankMe: assessing the downstream performance of
+    From 1 to about k; 0 for s = 0. :func:`entropy_rank` but for the 10⁻⁷, which raises it by at most 2·10⁻⁶
+    of itself for each s. Source: Garrido et al. 2023, "RankMe: assessing the downstream performance of
     pretrained self-supervised representations by their rank", where s are the singular values of embeddings
     that are not centred.
 
