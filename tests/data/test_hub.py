@@ -51,7 +51,7 @@ class Words:
 
     pad_token_id = 0
 
-    def __call__(self, texts, truncation=False, max_length=None):
+    def __call__(self, texts, max_length=None, **_):
         return {"input_ids": [[len(word) for word in text.split()][:max_length] for text in texts]}
 
 

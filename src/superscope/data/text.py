@@ -72,7 +72,7 @@ class TextSamples(Samples):
 
         ``input_ids`` and ``attention_mask`` (and what else the tokenizer gives), int64 [text, token].
         """
-        return self._collate(self._encode(indices), range(len(indices)))
+        return self._collate(self._encode(indices), np.arange(len(indices)))
 
     def _encode(self, indices: Sequence[int]) -> "_Encoded":
         """Tokenise the texts at ``indices`` in one call, without padding."""
@@ -107,17 +107,16 @@ class TextSamples(Samples):
             whole = self._tokenizer([texts[place] for place in full])["input_ids"]
             yield from (place for place, each in zip(full, whole, strict=True) if len(each) > len(ids[place]))
 
-    def _collate(self, encoded: "_Encoded", places: Sequence[int]) -> tuple[dict[str, Tensor], Tensor | None]:
-        chosen = np.asarray(places, np.int64)
-        lengths = encoded.lengths[chosen]
+    def _collate(self, encoded: "_Encoded", places: np.ndarray) -> tuple[dict[str, Tensor], Tensor | None]:
+        lengths = encoded.lengths[places]
         width = max(1, int(lengths.max(initial=0)))
         real = np.arange(width) < lengths[:, None]
         inputs = {}
         for name, values in encoded.fields.items():
             padded = np.full(real.shape, self._padding.get(name, 0), np.int64)
-            padded[real] = np.concatenate([values[place] for place in chosen] or [np.empty(0, np.int64)])
+            padded[real] = np.concatenate([values[place] for place in places] or [np.empty(0, np.int64)])
             inputs[name] = torch.from_numpy(padded)
-        labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[chosen])
+        labels = None if encoded.labels is None else torch.from_numpy(encoded.labels[places])
         return inputs, labels
 
     def batches(

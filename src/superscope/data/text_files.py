@@ -22,6 +22,7 @@ SEPARATOR = "<|endoftext|>"
 """What stands between the documents of a plain text, where it stands there at all."""
 
 _CHUNK = 1 << 22
+_BOM = b"\xef\xbb\xbf"
 _NEWLINE, _QUOTE, _SPACE = 10, 34, 32
 
 
@@ -253,8 +254,9 @@ def line_spans(path: Path, *, quotes: bool = False) -> tuple[np.ndarray, np.ndar
         DataError: when a quote is opened and never closed.
     """
     size = path.stat().st_size
-    ends, seen, visible, quoted = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0, 0
     data = np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)
+    mark = 3 if data[:3].tobytes() == _BOM else 0  # not to be seen, though its bytes are above a blank
+    ends, seen, visible, quoted = [np.empty(0, np.int64)], [np.empty(0, np.int64)], -mark, 0
     for begin in range(0, size, _CHUNK):
         chunk = np.asarray(data[begin : begin + _CHUNK])
         counts = visible + np.cumsum(chunk > _SPACE)
@@ -270,7 +272,7 @@ def line_spans(path: Path, *, quotes: bool = False) -> tuple[np.ndarray, np.ndar
     # The last line may lack its end; where it does not, this is a blank one.
     stops = np.concatenate([*ends, [size]])
     counts = np.concatenate([*seen, [visible]])
-    starts = np.concatenate([[0], stops[:-1] + 1])
+    starts = np.concatenate([[mark], stops[:-1] + 1])
     solid = np.diff(counts, prepend=0) > 0
     return starts[solid], stops[solid]
 
