@@ -92,6 +92,14 @@ def test_spectra_are_sorted_over_the_largest():
     assert ax.get_title() == "a title"
 
 
+def test_spectra_can_be_drawn_as_they_are():
+    given = {"fc": torch.tensor([1.0, 4, 2, 0, float("nan")]), "dead": torch.zeros(2)}
+    [ax] = plot_spectra(given, absolute=True).axes
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1, 4], [2, 2], [3, 1], [4, np.nan]])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("index, largest first", "singular value")
+    inline_svg(plot_spectra({"dead": torch.zeros(2)}, absolute=True), "none", "f")
+
+
 def test_few_spectra_have_a_legend_and_many_a_colour_bar():
     few = plot_spectra({f"l{i}": torch.rand(9) for i in range(3)})
     many = plot_spectra({f"l{i}": torch.rand(9) for i in range(60)})

@@ -83,7 +83,7 @@ def _limits(values: Float[np.ndarray, "image ..."], *, shared: bool) -> Float[np
     sizes = np.where(np.isfinite(values), np.abs(values), np.nan).reshape(1 if shared else len(values), -1)
     known = np.isfinite(sizes).any(1)
     ends = np.ones(len(sizes))
-    ends[known] = np.nanquantile(sizes[known], _TAIL, axis=1)
+    ends[known] = np.nanquantile(sizes[known], _TAIL, axis=1, method="higher")
     ends[known & (ends == 0)] = np.nanmax(sizes[known & (ends == 0)], axis=1, initial=0.0)
     ends[ends == 0] = 1.0
     return np.broadcast_to(ends, len(values)).reshape(-1, *[1] * (values.ndim - 1))

@@ -4,20 +4,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from superscope.core.errors import InputError
 from superscope.plots import style
 from superscope.plots.style import Values
+
+Numbers = Values | Sequence[float]
 
 _LINE = 0.24
 """Inches from one bar to the next."""
 
 
 def plot_bars(
-    values: Values | Mapping[str, Values],
+    values: Numbers | Mapping[str, Numbers],
     names: Sequence[object],
-    errors: Values | Mapping[str, Values] | None = None,
-    published: Values | None = None,
+    errors: Numbers | Mapping[str, Numbers] | None = None,
+    published: Numbers | None = None,
     *,
     value_name: str,
 ) -> Figure:
@@ -78,21 +81,25 @@ def plot_bars(
     return figure
 
 
-def _count(values: Values | Mapping[str, Values]) -> int:
+def _count(values: Numbers | Mapping[str, Numbers]) -> int:
     if isinstance(values, Mapping):
         if not values:
             raise InputError("values is empty; give at least one series")
         values = next(iter(values.values()))
-    return len(style.array(values, "values", "name"))
+    return len(_vector(values, "values"))
 
 
-def _series(given: Values | Mapping[str, Values], what: str, count: int) -> dict[str, np.ndarray]:
+def _series(given: Numbers | Mapping[str, Numbers], what: str, count: int) -> dict[str, np.ndarray]:
     """Return vectors by series, the one without a name as ``""``."""
     rows = given if isinstance(given, Mapping) else {"": given}
-    made = {name: style.array(row, f"{what} {name}".strip(), "name") for name, row in rows.items()}
+    made = {name: _vector(row, f"{what} {name}".strip()) for name, row in rows.items()}
     for name, row in made.items():
         if len(row) != count:
             raise InputError(
                 f"{what} {name}".strip() + f" has {len(row)} entries for {count} names; give one for each"
             )
     return made
+
+
+def _vector(given: Numbers, what: str) -> np.ndarray:
+    return style.array(given if isinstance(given, Tensor) else np.asarray(given), what, "name")

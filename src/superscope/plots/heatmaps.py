@@ -15,7 +15,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor
 
 from superscope.core.errors import InputError
 from superscope.plots import style
@@ -107,7 +106,7 @@ def plot_weights(weights: Mapping[str, Values]) -> Figure:
 
 
 def plot_correlation(
-    matrix: Float[Tensor, "name name"] | np.ndarray,
+    matrix: Values,
     names: Sequence[object],
     *,
     title: str = "",
@@ -119,7 +118,7 @@ def plot_correlation(
     Up to ten names, each cell has its number. What is not finite, as of a constant variable, is grey.
 
     Args:
-        matrix: square, in [−1, 1] up to rounding.
+        matrix: [name, name], in [−1, 1] up to rounding.
         names: of its rows and columns.
         title: stands above the picture.
         value_name: what the entries are.
