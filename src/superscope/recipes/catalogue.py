@@ -4,7 +4,9 @@ from pathlib import Path
 
 from superscope.core import InputError
 from superscope.recipes.affix_hallucination import AFFIX_HALLUCINATION
+from superscope.recipes.cifar100_resnet50 import CIFAR100_RESNET50
 from superscope.recipes.claims import Verdict
+from superscope.recipes.concepts_distilbert import CONCEPTS_DISTILBERT
 from superscope.recipes.mnist_mlp import MNIST_MLP
 from superscope.recipes.recipe import Recipe, execute
 from superscope.recipes.simple_lm import SIMPLE_LM
@@ -40,7 +42,9 @@ RECIPES: dict[str, Recipe] = {
     "toy-abs": TOY_ABS,
     "toy-inhibition": TOY_INHIBITION,
     "mnist-mlp": MNIST_MLP,
+    "cifar100-resnet50": CIFAR100_RESNET50,
     "simple-lm": SIMPLE_LM,
+    "concepts-distilbert": CONCEPTS_DISTILBERT,
 }
 
 

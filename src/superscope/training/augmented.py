@@ -143,7 +143,8 @@ def train_augmented(
             so_far = {"curve": torch.tensor(curve, dtype=torch.float64)}
             kept.save(training_state(model, optimizer) | so_far)
     model.eval()
-    return Curve(*torch.tensor(curve, dtype=torch.float64).T)
+    losses, rights = zip(*curve, strict=True)
+    return Curve(torch.tensor(losses, dtype=torch.float64), torch.tensor(rights, dtype=torch.float64))
 
 
 @torch.inference_mode()
