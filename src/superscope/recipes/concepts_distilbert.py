@@ -134,7 +134,7 @@ def _rows(count: int, config: ConceptsConfig) -> list[Int[Tensor, " sentence"]]:
             "lower --draws or --sentences"
         )
     others = torch.randperm(count - size, generator=generator(config.seed, "concepts", "draws"))
-    return [torch.arange(size), *(others + size)[: config.draws * size].split(size)]
+    return [torch.arange(size), *(others[: config.draws * size] + size).reshape(-1, size)]
 
 
 def _random_lists(words: Sequence[str], config: ConceptsConfig) -> tuple[list[str], Int[Tensor, "list 5"]]:
