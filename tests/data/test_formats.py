@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superscope.core.errors import DataError
-from superscope.data.formats import read_cifar, read_idx, read_mnist, read_npz
+from superscope.data.formats import Joined, read_cifar, read_idx, read_mnist, read_npz
 
 
 def idx(array):
@@ -140,3 +140,31 @@ def test_a_flipped_byte_in_an_npz_is_seen(tmp_path):
     (tmp_path / "a.npz").write_bytes(data)
     with pytest.raises(DataError, match="'x' is damaged"):
         read_npz(tmp_path / "a.npz")
+
+
+@settings(deadline=None, max_examples=40)
+@given(counts=st.lists(st.integers(0, 4), min_size=1, max_size=5), data=st.data())
+def test_joined_arrays_are_what_concatenate_gives(counts, data):
+    parts = [np.random.default_rng(count).integers(0, 9, (count, 2)) for count in counts]
+    whole, joined = np.concatenate(parts), Joined(parts)
+    assert (len(joined), joined.shape, joined.ndim, joined.dtype) == (
+        len(whole), whole.shape, whole.ndim, whole.dtype,
+    )  # fmt: skip
+    n = len(whole)
+    rows = data.draw(st.lists(st.integers(-n, n - 1), max_size=9)) if n else []
+    np.testing.assert_array_equal(joined[np.array(rows, np.int64)], whole[np.array(rows, np.int64)])
+    np.testing.assert_array_equal(joined[1:3], whole[1:3])
+    np.testing.assert_array_equal(np.asarray(joined), whole)
+    with pytest.raises(IndexError):
+        joined[np.array([n])]
+
+
+def test_images_are_mapped_and_not_read(tmp_path):
+    (tmp_path / "i").write_bytes(idx(np.arange(8, dtype=np.uint8).reshape(2, 2, 2)))
+    assert isinstance(read_idx(tmp_path / "i", 3), np.memmap)
+    (tmp_path / "a").write_bytes(record([3], 10))
+    images, _ = read_cifar([tmp_path / "a"], 1, 10)
+    with (tmp_path / "a").open("r+b") as file:  # a change of the file shows, as it would not in a copy
+        file.seek(1)
+        file.write(bytes([77]))
+    assert images[np.array([0])][0, 0, 0, 0] == 77

@@ -2,13 +2,52 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from superscope.core.errors import DataError
 
 _PLANE = 32 * 32
+
+
+class Joined:
+    """Arrays one after the other along their first axis, without a copy: rows come from where they lie.
+
+    Args:
+        parts: one array or more, alike but for their number of rows.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = tuple(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all of it, as one array in memory."""
+        return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return the rows of an array of indices; for any other key, that of the whole in memory."""
+        if not isinstance(key, np.ndarray) or key.dtype.kind != "i" or key.ndim != 1:
+            return np.asarray(self)[key]
+        rows = np.where(key < 0, key + len(self), key)
+        if ((rows < 0) | (rows >= len(self))).any():
+            raise IndexError(f"rows {key.min()} to {key.max()} of {len(self)}")
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owners = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owners):
+            mine = owners == number
+            found[mine] = self._parts[number][rows[mine] - self._starts[number]]
+        return found
+
+
 _GZIP = b"\x1f\x8b"
 
 
@@ -16,31 +55,40 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Return the uint8 array in an IDX file, gzipped or not (http://yann.lecun.com/exdb/mnist).
 
     The file: bytes 0, 0, 8 (for uint8) and the number of dimensions; the sizes as big-endian uint32; values.
+    One that is not gzipped is mapped into memory: only what is used of it is read.
 
     Raises:
         DataError: for a damaged gzip, another magic number, or fewer or more bytes than the sizes say.
     """
-    data = path.read_bytes()
-    if data[:2] == _GZIP:
+    data = mapped(path)
+    if data[:2].tobytes() == _GZIP:
         try:
-            data = zlib.decompressobj(wbits=31).decompress(data)  # of a truncated file, what is there
+            raw = zlib.decompressobj(wbits=31).decompress(data.data)  # of a truncated file, what is there
+            data = np.frombuffer(raw, np.uint8)
         except zlib.error as error:
             raise DataError(f"cannot unpack {path}: {error}; fetch it again") from error
     magic = bytes((0, 0, 8, dimensions))
-    if data[:4] != magic:
+    first = data[:4].tobytes()
+    if first != magic:
         raise DataError(
-            f"{path} is no IDX file of {dimensions} dimensions: it starts with {data[:4].hex(' ') or '()'} "
+            f"{path} is no IDX file of {dimensions} dimensions: it starts with {first.hex(' ') or '()'} "
             f"and not {magic.hex(' ')}"
         )
     start = 4 + 4 * dimensions
-    sizes = [int(size) for size in np.frombuffer(data[4:start].ljust(4 * dimensions, b"\0"), ">u4")]
+    header = data[4:start].tobytes().ljust(4 * dimensions, b"\0")
+    sizes = [int(size) for size in np.frombuffer(header, ">u4")]
     expected = start + math.prod(sizes)
     if len(data) != expected:
         raise DataError(
             f"{path} is not whole: {'×'.join(map(str, sizes))} values take {expected:,} bytes "
             f"unpacked, and it has {len(data):,}; fetch it again"
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(sizes)
+    return data[start:].reshape(sizes)
+
+
+def mapped(path: Path) -> np.ndarray:
+    """Return the bytes of a file as a read-only array that is mapped into memory, not read."""
+    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8)
 
 
 def read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -52,8 +100,10 @@ def read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     return read_idx(images, 3)[:, None], read_idx(labels, 1)
 
 
-def read_cifar(paths: list[Path], label_bytes: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_cifar(paths: list[Path], label_bytes: int, classes: int) -> tuple[Joined, np.ndarray]:
     """Return images [n, 3, 32, 32] and labels [n], both uint8, from binary CIFAR files one after the other.
+
+    The labels are read, the images mapped into memory: only those that are used are read.
 
     A record (https://www.cs.toronto.edu/~kriz/cifar.html) is ``label_bytes`` labels, of which the last one
     counts (in CIFAR-100 the fine one), and 3,072 bytes of image.
@@ -64,7 +114,7 @@ def read_cifar(paths: list[Path], label_bytes: int, classes: int) -> tuple[np.nd
     size = label_bytes + 3 * _PLANE
     records = []
     for path in paths:
-        data = np.fromfile(path, np.uint8)
+        data = mapped(path)
         if len(data) == 0 or len(data) % size:
             raise DataError(
                 f"{path} is not whole: it has {len(data):,} bytes, and should have a multiple of {size:,} "
@@ -73,8 +123,11 @@ def read_cifar(paths: list[Path], label_bytes: int, classes: int) -> tuple[np.nd
         records.append(data.reshape(-1, size))
         if (highest := int(records[-1][:, label_bytes - 1].max())) >= classes:
             raise DataError(f"{path} is no file of CIFAR-{classes}: it has the label {highest}")
-    joined = np.concatenate(records)
-    return joined[:, label_bytes:].reshape(-1, 3, 32, 32), joined[:, label_bytes - 1]
+    # A record's image is whole in a row, so this is a view, which reshape() would not make.
+    images = [np.lib.stride_tricks.as_strided(
+        each[:, label_bytes:], (len(each), 3, 32, 32), (size, _PLANE, 32, 1), writeable=False
+    ) for each in records]  # fmt: skip
+    return Joined(images), np.concatenate([each[:, label_bytes - 1] for each in records])
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from superscope.core.errors import DataError
 from superscope.core.random import generator
 from superscope.data.columns import Columns
-from superscope.data.formats import read_cifar, read_mnist, read_npz
+from superscope.data.formats import Joined, read_cifar, read_mnist, read_npz
 from superscope.data.images import ImageFolder, has_folders
 from superscope.data.samples import IMAGENET, ArraySamples, Normalization, Samples
 from superscope.data.text import TextSamples
@@ -209,7 +209,7 @@ def _arrays(
     request: Request,
     name: str,
     split: str | None,
-    pair: tuple[np.ndarray, np.ndarray | None],
+    pair: tuple[np.ndarray | Joined, np.ndarray | None],
     own: Normalization | None,
     classes: tuple[str, ...] | None,
 ) -> ArraySamples:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from superscope.core.errors import DataError
+from superscope.data.formats import Joined
 
 Inputs: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -89,7 +90,7 @@ class ArraySamples(Samples):
 
     def __init__(
         self,
-        inputs: np.ndarray,
+        inputs: np.ndarray | Joined,
         labels: np.ndarray | None = None,
         *,
         name: str,
