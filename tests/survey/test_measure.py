@@ -20,7 +20,7 @@ from superscope.core.artifacts import tensor_hashes
 from superscope.data import batches, load_data
 from superscope.measures.statistics import LayerStatistics
 from superscope.survey import Survey, measure
-from superscope.survey.measure import _Recorder
+from superscope.survey.recorder import Recorder
 
 
 class Net(nn.Module):
@@ -130,7 +130,7 @@ def test_the_batch_size_makes_no_difference() -> None:
                 assert list(other.table[name]) == list(value)
 
 
-def held(recorder: _Recorder) -> int:
+def held(recorder: Recorder) -> int:
     """Count the bytes that the states keep alive, each memory block once and whole."""
     blocks, seen, queue = {}, set(), list(recorder.states.values())
     while queue:
@@ -153,8 +153,8 @@ def vars_of(value: object) -> list[object]:
 def test_memory_does_not_grow_with_the_number_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("superscope.measures.samples._POOLED_VALUES", 2**12)  # to see it emptied soon
     model, sizes = Net().eval(), {}
-    recorder = _Recorder(torch.device("cpu"))
-    with torch.inference_mode(), capture(model, "conv", sink=recorder):
+    recorder = Recorder(torch.device("cpu"), ("ranks", "similarity", "sparsity"))
+    with torch.inference_mode(), capture(model, "conv", source_sink=recorder):
         for step in range(1, 201):
             model(images(64, seed=step))
             sizes[step] = held(recorder)
@@ -228,7 +228,7 @@ def test_layers_that_are_never_called_or_called_twice_are_told() -> None:
 
 
 def test_a_layer_too_wide_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[_Recorder.__module__], "WIDEST", 5)
+    monkeypatch.setattr(sys.modules[Recorder.__module__], "WIDEST", 5)
     survey = measure(linear(3, 6, 5), images(20).flatten(1)[:, :3])
     assert list(survey.table["name"]) == ["1"]
     assert survey.left_out == {"0": "6 units wide, more than 5"}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from superscope.core import ArtifactError
+from superscope.measures import RANKS
 from superscope.survey import Survey, measure
 
 
@@ -25,15 +26,30 @@ def survey() -> Survey:
 def test_the_table_has_a_row_a_layer_and_an_error_a_measure(survey: Survey) -> None:
     table = survey.table
     assert list(table["name"]) == ["<img src=x>&", "relu", "wide"]
-    assert list(table.columns[:5]) == ["name", "kind", "width", "samples", "rows"]
+    assert list(table.columns[:6]) == ["name", "kind", "width", "cap", "samples", "rows"]
     assert table.columns[-1] == "warnings"
     errors = [name for name in table.columns if name.endswith("_se")]
-    assert [name.removesuffix("_se") for name in errors] == list(table.columns[5 : 5 + len(errors)])
+    assert {name.removesuffix("_se") for name in errors} < set(table.columns)
+    assert {f"{name}_se" for name in RANKS} < set(errors)
     assert (table.loc[0, errors].astype(float) >= 0).all()
-    assert table.loc[2, errors].isna().all()
-    assert table.loc[2, "warnings"] == (
-        "100 rows for 600 units, so no rank can exceed 99; no standard errors beyond width 512"
-    )
+    assert list(table["cap"]) == [4, 4, 4]
+    wide = table.loc[2]
+    assert wide["participation_ratio_se"] > 0  # its products are those of its four inputs
+    assert math.isnan(wide["kurtosis_se"])
+    assert wide["energy_rank_cap_ratio"] == wide["energy_rank"] / 4
+
+
+def test_ranks_are_listed_centred_and_not_of_activations_and_weights(survey: Survey) -> None:
+    ranks = survey.ranks.set_index(["name", "of", "centred", "rank"])
+    table = survey.table.set_index("name")
+    for layer, rank in (("relu", "energy_rank"), ("wide", "stable_rank")):
+        found = ranks.loc[layer, "activations", True, rank]
+        assert found["value"] == pytest.approx(table.loc[layer, rank])
+        assert found["ratio"] == pytest.approx(table.loc[layer, f"{rank}_ratio"])
+        assert found["standard_error"] == table.loc[layer, f"{rank}_se"]
+    assert ranks.loc["wide", "weights", False, "energy_rank"]["value"] <= 4
+    assert ranks.loc["wide", "weights", False, "energy_rank"]["cap_ratio"] <= 1
+    assert "weights" not in ranks.loc["relu"].index.get_level_values("of")
 
 
 def test_spectra_fall_and_are_the_tensors(survey: Survey) -> None:
@@ -59,7 +75,7 @@ def test_the_page_is_whole_escaped_and_names_every_layer(survey: Survey, tmp_pat
     assert page.rstrip().endswith("</html>")
     assert "&lt;img src=x&gt;&amp;" in page
     assert "<img src=x>" not in page
-    for text in ("Singular values", "How to read this", "no standard errors beyond width 512", "Sequential"):
+    for text in ("Singular values", "How to read this", "Similarity", "Sequential"):
         assert text in page
     assert "http-equiv" in page
     with pytest.raises(ArtifactError, match="cannot write"):
@@ -96,5 +112,6 @@ def test_facts_leave_out_an_accuracy_that_is_not_there(survey: Survey) -> None:
 
 def test_the_table_survives_a_file(survey: Survey, tmp_path: Path) -> None:
     survey.table.to_csv(tmp_path / "t.csv", index=False)
-    read = pd.read_csv(tmp_path / "t.csv", keep_default_na=True).fillna({"warnings": ""})
-    pd.testing.assert_frame_equal(read, survey.table, check_dtype=False)
+    read = pd.read_csv(tmp_path / "t.csv")
+    assert read.pop("warnings").isna().all()
+    pd.testing.assert_frame_equal(read, survey.table.drop(columns="warnings"), check_dtype=False)

@@ -94,6 +94,7 @@ class LayerStatistics:
 
         self._active, self._counts = zeros(width, dtype=torch.int64), zeros(4, dtype=torch.int64)
         self._kurtosis = zeros()
+        self._spectrum: Tensor | None = None
         self._samples = PooledSamples(width, self.groups, device) if "similarity" in families else None
         # made once: small pieces that outlive a batch would pin the memory of its large ones
         self._values, self._kept = torch.empty(_KEPT_VALUES), 0
@@ -130,6 +131,7 @@ class LayerStatistics:
             )
         if maps.numel() == 0:
             return
+        self._spectrum = None
         self._keep_values(maps)
         inputs = maps if source is None else _maps(source, unit_axis)
         if self.products.shift is None:
@@ -139,6 +141,10 @@ class LayerStatistics:
             path = self._path(maps, mask)
         if path == "fused":
             pooled = self._update_fused(maps, first)
+        elif path == "rows" and self.families == ("ranks",) and mask is None and bool(maps.sum().isfinite()):
+            pooled = maps[:, :, 0]  # nothing but products: no need to look at the values
+            self._add_products(inputs, torch.ones(len(maps), maps.shape[2], dtype=torch.bool), first)
+            self._count_all(maps, first)
         else:
             look = self._scan if path == "rows" else self._look
             keep, pooled = look(maps, mask, first)
@@ -217,6 +223,11 @@ class LayerStatistics:
         keeps, pooled = zip(*parts, strict=True)
         return torch.cat(keeps), torch.cat(pooled)
 
+    def _count_all(self, maps: Tensor, first: int) -> None:
+        for i in range(self.groups):
+            part = share(i, self.groups, len(maps))
+            self._counts[(first + i) % self.groups, 0] += (part.stop - part.start) * maps.shape[2]
+
     def _add_products(self, inputs: Tensor, keep: Tensor, first: int) -> None:
         """Add the kept rows to the second moments: a share of the samples to each group, or all to one."""
         rows = inputs.movedim(1, -1)
@@ -259,10 +270,15 @@ class LayerStatistics:
         """Return the second moments of all rows."""
         return self.products.moments()
 
-    def singular_values(self, *, centred: bool = True) -> Float[Tensor, " k"]:
-        """Return the singular values of the [row, unit] matrix, falling, without those that have to be 0."""
-        scatter = self.products.scatter(torch.ones(1, self.products.groups), centred=centred)[0]
-        return singular_values(scatter, self.products.rounding)
+    def singular_values(self, *, centred: bool = True) -> Float[Tensor, " width"]:
+        """Return the singular values of the [row, unit] matrix, falling."""
+        found = self._spectrum
+        if not centred or found is None:
+            scatter = self.products.scatter(torch.ones(1, self.products.groups), centred=centred)[0]
+            found = singular_values(scatter, self.products.rounding)
+        whole = torch.zeros(self.width, dtype=torch.float64)
+        whole[: min(len(found), self.width)] = found[: self.width].cpu()
+        return whole
 
     def kept(self) -> KeptSamples | None:
         """Return an even subset of the samples, each averaged over its positions; None without similarity."""
@@ -312,6 +328,7 @@ class LayerStatistics:
         if self.products.rows == 0:
             return dict.fromkeys(names, [math.nan] * len(chosen))
         spectra = singular_values(self.products.scatter(chosen), self.products.rounding)
+        self._spectrum = spectra[0]  # of all groups, which come first
         ranks = {name: rank(spectra) for name, rank in RANKS.items()}
         ratios = {f"{name}_ratio": rank_ratio(rank, self.width) for name, rank in ranks.items()}
         return {name: values.double().tolist() for name, values in (ranks | ratios).items()}

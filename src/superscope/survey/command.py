@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from tyro.conf import Positional, arg
 
-from superscope.core import checked, config, open_run
-from superscope.data import load_data
+from superscope.core import InputError, checked, config, open_run
+from superscope.survey.inputs import load_inputs
+from superscope.survey.layer import MEASURED, Measured
 from superscope.survey.measure import measure
 from superscope.survey.result import Survey
 
@@ -21,24 +22,43 @@ class MeasureConfig:
     superscope measure digits-mlp --data digits
 
     superscope measure net.py:make --weights net.pth --data cifar10:FOLDER --layers "*conv*"
+
+    superscope measure hf:distilbert-base-uncased --data text:sentences.tsv --samples 1000
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """digits-mlp (trained on the spot), or FILE.py:FUNCTION for a function of yours that returns an
+    """digits-mlp (trained on the spot), resnet18 or resnet50 (with --weights), hf:NAME or hf:FOLDER,
+    timm:NAME, torchvision:NAME, llama2c:FILE.bin, or FILE.py:FUNCTION for a function of yours that returns an
     nn.Module."""
     data: Annotated[str, arg(metavar="DATA")]
-    """digits, mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, npz:FILE, or FILE.py:FUNCTION. The test split
-    unless :train is added."""
-    weights: Path | None = None
-    """A .safetensors, .pth, .pt or .th file to load into the model."""
+    """digits, mnist:DIR, cifar10:DIR, cifar100:DIR, images:DIR, text:FILE, hf:DATASET[/CONFIG][:SPLIT],
+    npz:FILE, or FILE.py:FUNCTION. The test split unless :train is added."""
+    weights: str | None = None
+    """A .safetensors, .pth, .pt or .th file to load into the model, or hf:REPOSITORY[/FILE]."""
     layers: str = "*"
-    """Which layers: a glob over module names (layer*.conv*), or several separated by commas."""
+    """Which layers: a glob over module names (layer*.conv*), or several separated by commas; NAME:input for
+    what goes into a module. * takes those worth looking at (superscope describe lists them), ** all."""
+    measures: Annotated[tuple[Measured, ...], Field(min_length=1)] = MEASURED
+    """Which families of measures to take."""
+    errors: bool = True
+    """Standard errors, which take eight times the memory for second moments."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """How many samples to look at, drawn at random; all by default."""
     normalize: Literal["auto", "none", "imagenet"] = "auto"
     """Of pixels: auto takes the set's own mean and deviation, imagenet ImageNet's, none scales to [0, 1]."""
     image_size: Annotated[int, Field(ge=1)] | None = None
-    """For images:DIR: resize the shorter side to this, and crop the centre."""
+    """For images:DIR and hf:DATASET: resize the shorter side to this, and crop the centre; the model's own
+    size where it has one."""
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    """For texts: cut longer ones to so many tokens; by default what the model takes, and at most 512."""
+    text_column: str | None = None
+    """For tables of texts and hf:DATASET: the column, where its name does not say so."""
+    image_column: str | None = None
+    """Likewise, the column of images."""
+    label_column: str | None = None
+    """Likewise, the column of labels."""
+    picture: str = "last"
+    """The layer whose samples are drawn in the plane, by PCA and t-SNE: a name, last, or none."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Samples a forward pass."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -57,19 +77,46 @@ def run_measure(config: MeasureConfig) -> tuple[Survey, Path]:
     """
     config = checked(config)
     run = open_run("measure", config, config.out)
+    data = load_inputs(
+        config.data,
+        config.model,
+        normalize=config.normalize,
+        image_size=config.image_size,
+        max_length=config.max_length,
+        text_column=config.text_column,
+        image_column=config.image_column,
+        label_column=config.label_column,
+    )
     survey = measure(
         config.model,
-        load_data(config.data, normalize=config.normalize, image_size=config.image_size),
+        data,
         config.layers,
         config.samples,
+        measures=config.measures,
+        errors=config.errors,
         weights=config.weights,
         batch_size=config.batch_size,
         seed=config.seed,
         device=config.device,
     )
+    layer = _drawn(config.picture, survey)
     hashes = run.tensors(survey.tensors())
     run.table("layers", survey.table)
-    run.figure("ranks", survey.figure())
+    run.table("ranks", survey.ranks)
+    if survey.spectra:
+        run.figure("ranks", survey.figure())
     run.metric(**survey.facts())
     run.metric(tensor_hashes=hashes)
-    return survey, run.finish(survey.page())
+    return survey, run.finish(survey.page(layer))
+
+
+def _drawn(picture: str, survey: Survey) -> str | None:
+    """Return the layer to draw samples of, after a look at whether there is such a layer."""
+    kept = [row.name for row in survey.rows if row.kept is not None]
+    if picture == "none" or not kept:
+        return None
+    if picture != "last" and picture not in kept:
+        raise InputError(
+            f"--picture {picture}: no such layer was measured; choose {', '.join(kept[:6])}, last or none"
+        )
+    return kept[-1] if picture == "last" else picture

@@ -4,25 +4,25 @@ import contextlib
 import itertools
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, unit_axis
-from superscope.core.errors import InputError, LayerError, ModelError, SuperscopeError
+from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, transformer_layers, widening
+from superscope.core.errors import InputError, ModelError, SuperscopeError
 from superscope.core.progress import progress
 from superscope.core.runtime import resolve_device
-from superscope.data import Batch, batches, load_data
-from superscope.measures.statistics import WIDEST_GROUPED, LayerStatistics
+from superscope.data import Batch, batches
+from superscope.measures.statistics import Family
 from superscope.models import check_finite
-from superscope.survey.result import LayerRow, Survey
+from superscope.survey.inputs import load_inputs
+from superscope.survey.layer import MEASURED, LayerRow, Measured, layer_row
+from superscope.survey.recorder import Recorder
+from superscope.survey.result import Survey
 from superscope.training import load_model
-
-WIDEST = 16_384
-"""A wider layer's Gram matrix would take more than 2 GiB; it is left out, and the survey says so."""
 
 _RESCALED = "a batch norm only rescales the layer before it; name it to measure it (*,*bn*)"
 
@@ -33,6 +33,8 @@ def measure(
     layers: str | Sequence[str] = EVERYTHING,
     samples: int | None = None,
     *,
+    measures: Sequence[Measured] = MEASURED,
+    errors: bool = True,
     weights: str | Path | None = None,
     batch_size: int = 128,
     seed: int = 0,
@@ -41,17 +43,23 @@ def measure(
     """Measure every layer of ``model`` that ``layers`` names in one pass over ``data``.
 
     Args:
-        model: a module, or the name of one as the command line takes it (``digits-mlp``,
-            ``FILE.py:FUNCTION``). It runs in eval mode, takes floating inputs in the type of its parameters,
-            and is given back in the mode and on the device it came in.
+        model: a module, or the name of one as the command line takes it (``digits-mlp``, ``resnet18``,
+            ``hf:NAME``, ``FILE.py:FUNCTION``, ...). It runs in eval mode, takes floating inputs in the type
+            of its parameters, and is given back in the mode and on the device it came in.
         data: a loader or any iterable of batches, a tensor, a dataset (:func:`superscope.data.batches`), or a
-            name as the command line takes it (``digits``, ``cifar10:DIR``, ...). Batches may be inputs or
-            (inputs, labels).
-        layers: a glob over module names, or several.
+            name as the command line takes it (``digits``, ``cifar10:DIR``, ``text:FILE``, ...), which is then
+            prepared as the named model wants it. Batches may be inputs or (inputs, labels). Where inputs are
+            a mapping with an ``attention_mask``, masked tokens count for nothing.
+        layers: a glob over module names, or several; ``NAME:input`` is what goes into a module. See
+            :func:`superscope.activations.select_layers` for the default.
         samples: how many samples to look at; all of them by default.
+        measures: which families of measures to take: ``ranks`` of activations, ``similarity`` between samples
+            and between units, ``sparsity``, ``separation`` of classes where there are labels, ranks of
+            ``weights``.
+        errors: whether to take standard errors, which need eight times the memory for second moments.
         weights: a file to load into a model given by name.
         batch_size: samples a forward pass, where the data does not come in batches already.
-        seed: of the subset of samples, and of the training of ``digits-mlp``.
+        seed: of the subset of samples, of the order of texts, and of the training of ``digits-mlp``.
         device: ``auto``, ``cpu``, ``cuda``, ...
 
     Raises:
@@ -64,31 +72,41 @@ def measure(
         raise InputError(
             "weights go with a model given by name; load them into the module before measuring it"
         )
+    if unknown := [name for name in measures if name not in MEASURED]:
+        raise InputError(f"no measures {', '.join(unknown)}; choose from {', '.join(get_args(Measured))}")
     where = resolve_device(device)
     network = model if isinstance(model, nn.Module) else _load(model, weights, seed)
     check_finite(network)
     chosen = select_layers(network, layers)
-    source = load_data(data) if isinstance(data, str) else data
+    source = load_inputs(data, model if isinstance(model, str) else None) if isinstance(data, str) else data
     stream = batches(source, batch_size=batch_size, samples=samples, seed=seed)
-    recorder, tally = _Recorder(where), _Tally()
+    recorder = Recorder(
+        where,
+        _families(measures),
+        errors=errors,
+        total=stream.total,
+        maps={name: map_ for name, module in chosen.items() if (map_ := widening(module))},
+    )
+    tally = _Tally()
     started = time.perf_counter()
     with (
         _evaluating(network, where),
         torch.inference_mode(),
-        capture(network, list(chosen), sink=recorder),
+        capture(network, list(chosen), source_sink=recorder),
         progress((), "measuring", stream.total, "sample") as bar,
     ):
         for batch in stream:
+            recorder.expect(batch)
             tally.add(batch, _forward(network, batch, where, recorder))
             bar.update(len(batch))
-    rows = [
-        _row(name, chosen[name], state, recorder.calls[name] / tally.batches)
-        for name, state in recorder.states.items()
-    ]
+    rows: list[LayerRow] = []
+    for name in progress(list(recorder.states), "summing up", unit="layer"):
+        state = recorder.states.pop(name)  # its memory goes with it
+        rows.append(layer_row(name, chosen[name], state, recorder.calls[name] / tally.batches, measures))
     left_out = recorder.left_out | {
         name: "never called in the forward pass" for name in chosen if name not in recorder.calls
     }
-    if layers == EVERYTHING:
+    if layers == EVERYTHING and not transformer_layers(network):
         norms = [name for name, module in network.named_modules() if isinstance(module, RESCALES)]
         left_out |= {name: _RESCALED for name in norms if name not in chosen}
     if not rows:
@@ -102,7 +120,26 @@ def measure(
         samples=tally.samples,
         accuracy=tally.accuracy(),
         seconds=time.perf_counter() - started,
+        classes=getattr(source, "classes", None),
+        notes=_notes(source),
     )
+
+
+def _families(measures: Sequence[Measured]) -> list[Family]:
+    """Return what the states have to take: separation needs the samples that similarity keeps."""
+    wanted: dict[Family, bool] = {
+        "ranks": "ranks" in measures,
+        "similarity": "similarity" in measures or "separation" in measures,
+        "sparsity": "sparsity" in measures,
+    }
+    return [family for family, yes in wanted.items() if yes]
+
+
+def _notes(source: object) -> tuple[str, ...]:
+    cut = getattr(source, "truncated", 0)
+    if not isinstance(cut, int) or not cut:
+        return ()
+    return (f"{cut:,} texts cut to {getattr(source, 'max_length', None)} tokens",)
 
 
 def _called(data: object) -> str:
@@ -119,47 +156,15 @@ class _Tally:
     def add(self, batch: Batch, output: object) -> None:
         self.samples += len(batch)
         self.batches += 1
-        if batch.labels is None or not isinstance(output, Tensor) or output.ndim != 2:
+        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        if batch.labels is None or not isinstance(logits, Tensor) or logits.ndim != 2:
             return
-        if output.shape[0] == len(batch.labels) and int(batch.labels.max()) < output.shape[1]:
-            self.right += int((output.argmax(1).cpu() == batch.labels.cpu()).sum())
+        if logits.shape[0] == len(batch.labels) and int(batch.labels.max()) < logits.shape[1]:
+            self.right += int((logits.argmax(1).cpu() == batch.labels.cpu()).sum())
             self.labelled += len(batch)
 
     def accuracy(self) -> float:
         return self.right / self.labelled if self.labelled else math.nan
-
-
-class _Recorder:
-    """The sink of the hooks: a state for each layer that is called, made at the first call."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.states: dict[str, LayerStatistics] = {}
-        self.left_out: dict[str, str] = {}
-        self.calls: Counter[str] = Counter()
-        self.busy = False
-        """Whether a call is under way, or failed: the fault is then not the model's."""
-        self._device = device
-
-    def __call__(self, name: str, module: nn.Module, output: Tensor) -> None:
-        self.busy = True
-        self._record(name, module, output)
-        self.busy = False
-
-    def _record(self, name: str, module: nn.Module, output: Tensor) -> None:
-        self.calls[name] += 1
-        axis = unit_axis(module, output)
-        width = output.shape[axis]
-        if width > WIDEST:
-            self.left_out[name] = f"{width:,} units wide, more than {WIDEST:,}"
-            return
-        state = self.states.get(name)
-        if state is None:
-            state = self.states[name] = LayerStatistics(width, device=self._device)
-        if state.width != width:
-            raise LayerError(
-                f"layer {name} put out {state.width} units, then {width}; leave it out with --layers"
-            )
-        state.update(output, unit_axis=axis)
 
 
 def _load(name: str, weights: str | Path | None, seed: int) -> nn.Module:
@@ -171,16 +176,19 @@ def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Have ``model`` on ``device`` in eval mode, then every module in its own mode and where it was."""
     modes = {module: module.training for module in model.modules()}
     home = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), device)
-    model.to(device).eval()
+    if home != device:
+        model.to(device)
+    model.eval()
     try:
         yield
     finally:
-        model.to(home)
+        if home != device:
+            model.to(home)
         for module, mode in modes.items():
             module.training = mode
 
 
-def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: _Recorder) -> object:
+def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: Recorder) -> object:
     kind = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
 
     def moved(value: Tensor) -> Tensor:
@@ -200,35 +208,3 @@ def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: _Re
         raise ModelError(
             f"the model cannot take a batch of shape {shapes}: {reason}; give it data that it was made for"
         ) from error
-
-
-def _row(name: str, module: nn.Module, state: LayerStatistics, calls: float) -> LayerRow:
-    measures, errors = state.measures_and_errors()
-    notes = []
-    if state.nonfinite:
-        notes.append(f"{state.nonfinite:,} values not finite, their rows kept out")
-    if calls > 1:
-        notes.append(f"called {calls:g} times a pass")
-    spectrum = state.moments().singular_values() if state.rows else torch.empty(0, dtype=torch.float64)
-    if state.rows == 0:
-        notes.append("no finite row")
-    elif state.rows <= state.width:
-        notes.append(f"{state.rows} rows for {state.width} units, so no rank can exceed {state.rows - 1}")
-    elif not float(spectrum[0]) > 0:
-        notes.append("no unit varies")
-    if state.width > WIDEST_GROUPED:
-        notes.append(f"no standard errors beyond width {WIDEST_GROUPED}")
-    elif state.samples < state.groups:
-        notes.append(f"no standard errors from fewer than {state.groups} samples")
-    return LayerRow(
-        name,
-        type(module).__name__,
-        state.width,
-        state.samples,
-        state.rows,
-        measures,
-        errors,
-        tuple(notes),
-        spectrum,
-        state.values(),
-    )

@@ -1,12 +1,22 @@
 """What a report says of a network's layers, and how to read it."""
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
-from torch import Tensor
 
-from superscope.plots import explore_ranks, explore_spectra, plot_activation_histograms
-from superscope.report import DataTable, Interactive, Picture, Prose, Section
+from superscope.plots import (
+    explore_embedding,
+    explore_ranks,
+    explore_spectra,
+    plot_activation_histograms,
+    plot_cosine_histograms,
+    plot_embedding,
+)
+from superscope.report import Block, DataTable, Interactive, Picture, Prose, Section
+
+if TYPE_CHECKING:
+    from superscope.survey.result import Survey
 
 DRAWN = ("energy_rank", "entropy_rank", "spectral_entropy_rank", "participation_ratio", "stable_rank")
 """The ranks that figures show; ``count_below`` would only repeat ``energy_rank`` one lower."""
@@ -23,14 +33,27 @@ _FORMATS = {
     "dead_fraction": _SHARE,
     "activation_frequency": _SHARE,
     "kurtosis": "{:.2f}",
+    "uncentred_energy_rank": "{:.0f}",
+    "weight_energy_rank": "{:.0f}",
+    "rankme": _ONE,
+    "alpha": "{:.2f}",
+    "unit_cosine_mean": _RATIO,
+    "unit_cosine_std": _RATIO,
+    "silhouette": _RATIO,
+    "davies_bouldin": "{:.2f}",
+    "class_overlap": _SHARE,
+    "class_selectivity": _RATIO,
+    "weight_stable_rank": "{:.2f}",
     "width": "{:,}",
+    "cap": "{:,}",
     "samples": "{:,}",
     "rows": "{:,}",
 }
 _DESCRIPTIONS = {
     "kind": "the module's class",
     "width": "units: channels of a conv map, features of a linear layer",
-    "rows": "samples times positions: what the ranks rest on",
+    "cap": "the most dimensions that the architecture allows: a linear map's inputs, where they are fewer",
+    "rows": "samples times positions, padding aside",
     "energy_rank": "the fewest directions that hold 99 % of the variance",
     "count_below": "cumulative energy fractions below 99 %, which notebooks print as the effective rank: "
     "one less",
@@ -42,6 +65,22 @@ _DESCRIPTIONS = {
     "cosine_std": "spread of those cosines",
     "dead_fraction": "units above zero on no row",
     "activation_frequency": "share of rows on which a unit is above zero, over all units",
+    "energy_rank_cap_ratio": "energy_rank over the cap",
+    "uncentred_energy_rank": "energy_rank of the activations as they are, the mean among their directions",
+    "rankme": "exp of the entropy of s/Σs of the uncentred activations (Garrido et al. 2023)",
+    "alpha": "exponent of the power law that the variances fall by (Stringer et al. 2019)",
+    "unit_cosine_mean": "mean cosine between different units over all rows",
+    "unit_cosine_std": "spread of those cosines",
+    "silhouette": "how much nearer samples lie to their own class than to the next, in activations averaged "
+    "over positions; from up to 1,024 samples",
+    "davies_bouldin": "width of classes over their distance, the worst neighbour of each, in the same space "
+    "and samples; lower is better separated",
+    "class_overlap": "share of samples nearer to another class's centroid than to their own, in the same "
+    "space and samples, averaged over classes",
+    "class_selectivity": "mean over units of (μ_max − μ_rest)/(μ_max + μ_rest) of class means, where none "
+    "is negative (Morcos et al. 2018)",
+    "weight_energy_rank": "energy_rank of the layer's weights, not centred",
+    "weight_stable_rank": "stable rank of the layer's weights, not centred",
     "kurtosis": "fourth standardised moment across the units of a row: 3 for a Gaussian, more where the axes "
     "are privileged",
 }
@@ -54,6 +93,18 @@ _SPECTRA_CAPTION = """Singular values of each layer's centred activations. A lin
 that spreads its variance over its whole width; a cliff is a layer with unused dimensions."""
 _VALUES_CAPTION = """How often each activation value occurs, from an even sample of single values. A spike at
 zero is a ReLU at rest."""
+_MOST_HISTOGRAMS = 6
+_COSINE_CAPTIONS = {
+    "samples": "Cosines between pairs of samples, each averaged over its positions; of up to 1,024 samples.",
+    "units": "Cosines between pairs of units, each the vector of its activations on all rows.",
+}
+_PLANE_CAPTION = (
+    """The samples' activations, averaged over positions, along their two principal components."""
+)
+_TSNE_CAPTION = """The same samples by t-SNE: near points are near samples; distances between groups and their
+sizes mean nothing. Rest the pointer on a point for its number and class."""
+_ALL_RANKS_CAPTION = """Every rank of activations and of weights, centred (less the mean row) and not: as it
+is, over the width, and over the most dimensions that the architecture allows."""
 _HOW_TO_READ = """None of these measures counts features by itself. A rank says how many dimensions are in
 use, not how many features share them; whether a lower or a higher rank, or a higher cosine, goes with more
 superposition is claimed in both directions and has to be settled on networks whose features are known.
@@ -64,53 +115,82 @@ Ranks rest on centred activations. A conv map counts each position of each image
 units."""
 
 
-def layer_sections(
-    table: pd.DataFrame,
-    spectra: Mapping[str, Tensor],
-    histograms: Mapping[str, tuple[Tensor, Tensor]],
-    left_out: Mapping[str, str],
-) -> list[Section]:
-    """Return the sections on a survey: ranks, spectra, activations, every number, and how to read them.
-
-    Args:
-        table: as :attr:`superscope.survey.Survey.table`.
-        spectra: singular values by layer.
-        histograms: counts and edges by layer.
-        left_out: layers that were not measured, with the reason.
-    """
-    sections = [
-        Section("Every number", [_numbers(table)]),
-        Section("How to read this", [Prose(_HOW_TO_READ)]),
-    ]
-    ranks = pd.DataFrame(table[table["energy_rank"].notna()])
-    if len(ranks) and spectra and histograms:
-        values = plot_activation_histograms(histograms)
-        sections = [
+def layer_sections(survey: "Survey", picture: str | None) -> list[Section]:
+    """Return the sections on a survey: from the ranks to every number and how to read them."""
+    table = survey.table
+    sections: list[Section] = []
+    ranked = pd.DataFrame(table[table["energy_rank"].notna()]) if "energy_rank" in table else table[:0]
+    if len(ranked) and survey.spectra:
+        sections += [
             Section(
                 "How many dimensions each layer uses",
-                [Prose(_ON_RANKS), Interactive(explore_ranks(ranks, DRAWN), _RANKS_CAPTION)],
+                [Prose(_ON_RANKS), Interactive(explore_ranks(ranked, DRAWN), _RANKS_CAPTION)],
             ),
-            Section("Singular values", [Interactive(explore_spectra(spectra), _SPECTRA_CAPTION)]),
-            Section(
-                "Activations",
-                [
-                    Picture(
-                        values,
-                        _VALUES_CAPTION,
-                        "Histograms of each layer's activations, counts on a log axis.",
-                    )
-                ],
-            ),
-            *sections,
+            Section("Singular values", [Interactive(explore_spectra(survey.spectra), _SPECTRA_CAPTION)]),
         ]
-    if left_out:
-        reasons = list(dict.fromkeys(left_out.values()))
-        names = [", ".join(name for name, why in left_out.items() if why == reason) for reason in reasons]
+    if survey.histograms:
+        drawn = plot_activation_histograms(survey.histograms)
+        alt = "Histograms of each layer's activations, counts on a log axis."
+        sections.append(Section("Activations", [Picture(drawn, _VALUES_CAPTION, alt)]))
+    sections += _similarity(survey)
+    sections += _plane(survey, picture)
+    ranks = survey.ranks
+    numbers = [_numbers(table)]
+    if len(ranks):
+        numbers.append(DataTable(ranks, _ALL_RANKS_CAPTION, {"value": "{:.4g}", "standard_error": "{:.2g}"}))
+    sections += [Section("Every number", numbers), Section("How to read this", [Prose(_HOW_TO_READ)])]
+    if survey.left_out:
+        reasons = list(dict.fromkeys(survey.left_out.values()))
+        names = [
+            ", ".join(name for name, why in survey.left_out.items() if why == reason) for reason in reasons
+        ]
         listed = pd.DataFrame({"reason": reasons, "layers": names})
         sections.append(
             Section("Layers left out", [DataTable(listed, "These match the pattern and were not measured.")])
         )
     return sections
+
+
+def _similarity(survey: "Survey") -> list[Section]:
+    rows = [row for row in survey.rows if row.cosines]
+    if not rows:
+        return []
+    chosen = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, _MOST_HISTOGRAMS).round().astype(int))]
+    pictures = [
+        Picture(
+            plot_cosine_histograms({row.name: row.cosines[between] for row in chosen}),
+            f"{caption} {len(chosen)} of {len(rows)} layers.",
+            f"Histograms of the cosines between {between}, a line for each layer.",
+        )
+        for between, caption in _COSINE_CAPTIONS.items()
+    ]
+    return [Section("Similarity", pictures)]
+
+
+def _plane(survey: "Survey", layer: str | None) -> list[Section]:
+    row = next((row for row in survey.rows if row.name == layer and row.kept is not None), None)
+    if row is None or row.kept is None:
+        return []
+    finite = int(row.kept.values.isfinite().all(1).sum())
+    blocks: list[Block] = []
+    for method, least in (("pca", 3), ("tsne", 12)):
+        if finite < least or row.width < 2:
+            continue
+        found = survey.embedding(row.name, method)
+        labels = None if row.kept.labels is None else row.kept.labels[found.kept]
+        classes = survey.classes
+        if labels is not None and classes is not None and len(classes) <= int(labels.max()):
+            classes = None
+        if method == "pca":
+            drawn = plot_embedding(found.points, labels, classes, axes=found.axes)
+            blocks.append(
+                Picture(drawn, f"{_PLANE_CAPTION} {found.detail}", "Samples as points in the plane.")
+            )
+        else:
+            texts = [f"sample {place:,}" for place in row.kept.indices[found.kept].tolist()]
+            points = explore_embedding(found.points, labels, classes, texts, axes=found.axes)
+            blocks.append(Interactive(points, f"{_TSNE_CAPTION} {found.detail}"))
+    return [Section(f"Samples in {row.name}", blocks)] if blocks else []
 
 
 def _numbers(table: pd.DataFrame) -> DataTable:

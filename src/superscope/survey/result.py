@@ -3,35 +3,35 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from superscope.core import artifacts
+from superscope.core import InputError, artifacts
 from superscope.core.runtime import environment
+from superscope.measures import Embedding, embed
 from superscope.plots import plot_rank_per_layer
 from superscope.report import Facts, Page, Section, render
+from superscope.survey.layer import RANK_COLUMNS, LayerRow, rank_rows
 from superscope.survey.page import DRAWN, layer_sections
 
-
-@dataclass(frozen=True)
-class LayerRow:
-    """What was found of one layer."""
-
-    name: str
-    kind: str
-    width: int
-    samples: int
-    rows: int
-    measures: dict[str, float]
-    errors: dict[str, float]
-    warnings: tuple[str, ...]
-    spectrum: Tensor
-    """Singular values of the centred [row, unit] matrix, falling."""
-    values: Tensor
-    """An even sample of single activations."""
+_SUMMARY = (
+    ("rank 99%", "energy_rank", "{:.0f}"),
+    ("/ width", "energy_rank_ratio", "{:.2f}"),
+    ("/ cap", "energy_rank_cap_ratio", "{:.2f}"),
+    ("participation (se)", "participation_ratio", "{:.2f}"),
+    ("cosine", "cosine_mean", "{:.2f}"),
+    ("active", "activation_frequency", "{:.0%}"),
+    ("dead", "dead_fraction", "{:.0%}"),
+    ("kurtosis", "kurtosis", "{:.1f}"),
+    ("silhouette (se)", "silhouette", "{:.2f}"),
+    ("weights' rank", "weight_energy_rank", "{:.0f}"),
+)
+"""Columns of the summary: their title, the measure, how it is written."""
+_WITH_ERROR = ("participation_ratio", "silhouette")
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,18 @@ class Survey:
     """Share of labelled samples that the model classified rightly; NaN where there is nothing to compare."""
     seconds: float
     """The pass and the measures, without loading."""
+    classes: tuple[str, ...] | None = None
+    """The names of the labels, where the data has them."""
+    notes: tuple[str, ...] = ()
+    """What has to be said of the data."""
 
     @property
     def table(self) -> pd.DataFrame:
         """One row per layer, in the order in which the layers put out.
 
-        ``name``, ``kind``, ``width`` (units), ``samples``, ``rows`` (samples times positions), every measure,
-        its standard error as ``<measure>_se`` (NaN where there is none), and ``warnings``.
+        ``name``, ``kind``, ``width`` (units), ``cap`` (the most dimensions that the architecture allows),
+        ``samples``, ``rows`` (samples times positions), every measure, its standard error as ``<measure>_se``
+        (NaN where there is none), and ``warnings``.
         """
         return pd.DataFrame(
             [
@@ -62,6 +67,7 @@ class Survey:
                     "name": row.name,
                     "kind": row.kind,
                     "width": row.width,
+                    "cap": row.cap,
                     "samples": row.samples,
                     "rows": row.rows,
                 }
@@ -70,6 +76,18 @@ class Survey:
                 | {"warnings": "; ".join(row.warnings)}
                 for row in self.rows
             ]
+        )
+
+    @property
+    def ranks(self) -> pd.DataFrame:
+        """Every rank of every layer, centred and not, of activations and of weights.
+
+        ``name``, ``of`` (``activations`` or ``weights``), ``centred``, ``rank`` (its name), ``value``,
+        ``standard_error`` (NaN but for centred activations), ``ratio`` to the width, and ``cap_ratio`` to the
+        most dimensions that the architecture allows.
+        """
+        return pd.DataFrame(
+            [found for row in self.rows for found in rank_rows(row)], columns=pd.Index(RANK_COLUMNS)
         )
 
     @property
@@ -96,9 +114,25 @@ class Survey:
         """Draw the ranks layer by layer, in dimensions and against the width."""
         return plot_rank_per_layer(pd.DataFrame(self.table[self.table["energy_rank"].notna()]), DRAWN)
 
-    def sections(self) -> list[Section]:
-        """Return the report's sections, for a page of one's own."""
-        return layer_sections(self.table, self.spectra, self.histograms, self.left_out)
+    def embedding(self, layer: str, method: Literal["pca", "tsne"] = "pca", *, seed: int = 0) -> Embedding:
+        """Return a point in the plane for each kept sample of a layer (:func:`superscope.measures.embed`).
+
+        Raises:
+            InputError: when there is no such layer, or too few of its samples.
+        """
+        kept = next((row.kept for row in self.rows if row.name == layer), None)
+        if kept is None:
+            names = ", ".join(row.name for row in self.rows if row.kept is not None) or "none"
+            raise InputError(f"no samples of a layer {layer!r} were kept; choose from {names}")
+        return embed(kept.values, method, seed=seed)
+
+    def sections(self, picture: str | None = None) -> list[Section]:
+        """Return the report's sections, for a page of one's own.
+
+        Args:
+            picture: the layer whose samples are drawn in the plane; none where None.
+        """
+        return layer_sections(self, picture)
 
     def facts(self) -> dict[str, object]:
         """Return what was measured on what, by name."""
@@ -109,44 +143,38 @@ class Survey:
             "layers": len(self.rows),
             **({} if math.isnan(self.accuracy) else {"accuracy": f"{self.accuracy:.2%}"}),
             "time": f"{self.seconds:.1f} s",
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
-    def page(self) -> str:
-        """Return one self-contained HTML page."""
+    def page(self, picture: str | None = None) -> str:
+        """Return one self-contained HTML page; ``picture`` as in :meth:`sections`."""
         about = Section("What was measured", [Facts(self.facts()), Facts(environment())])
         subtitle = f"{len(self.rows)} layers on {self.samples:,} samples of {self.data}"
-        return render(Page(f"Superposition survey of {self.model}", subtitle, [*self.sections(), about]))
+        return render(
+            Page(f"Superposition survey of {self.model}", subtitle, [*self.sections(picture), about])
+        )
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: str | Path, picture: str | None = None) -> Path:
         """Write :meth:`page` to ``path``.
 
         Raises:
             ArtifactError: when it cannot be written.
         """
-        return artifacts.write_text(Path(path), self.page())
+        return artifacts.write_text(Path(path), self.page(picture))
 
     def summary(self) -> str:
         """Return the table's main columns as text, for a terminal."""
-        shown = pd.DataFrame(
-            {
-                "layer": self.table["name"],
-                "kind": self.table["kind"],
-                "width": self.table["width"],
-                "rank 99%": self.table["energy_rank"].map("{:.0f}".format),
-                "/ width": self.table["energy_rank_ratio"].map("{:.2f}".format),
-                "participation (se)": [_with_error(row, "participation_ratio") for row in self.rows],
-                "cosine mean, std": [
-                    f"{row.measures['cosine_mean']:.2f}, {row.measures['cosine_std']:.2f}"
-                    for row in self.rows
-                ],
-                "active": self.table["activation_frequency"].map("{:.0%}".format),
-                "dead": self.table["dead_fraction"].map("{:.0%}".format),
-                "kurtosis": self.table["kurtosis"].map("{:.1f}".format),
-            }
-        )
+        table = self.table
+        shown = pd.DataFrame({"layer": table["name"], "kind": table["kind"], "width": table["width"]})
+        for title, column, pattern in _SUMMARY:
+            if column in table and bool(table[column].notna().any()):
+                shown[title] = table[column].map(lambda value, pattern=pattern: _cell(value, pattern))
+                if f"{column}_se" in table and column in _WITH_ERROR:
+                    shown[title] += table[f"{column}_se"].map(
+                        lambda error: "" if math.isnan(error) else f" ({error:.2f})"
+                    )
         return shown.to_string(index=False)
 
 
-def _with_error(row: LayerRow, measure: str) -> str:
-    error = row.errors[measure]
-    return f"{row.measures[measure]:.2f}" + (f" ({error:.2f})" if error == error else "")
+def _cell(value: float, pattern: str) -> str:
+    return "" if math.isnan(value) else pattern.format(value)

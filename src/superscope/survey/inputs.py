@@ -1,0 +1,47 @@
+"""Data as the model that is named wants it: its tokenizer, its scale and size of images."""
+
+from superscope.data import Normalization, load_data
+from superscope.data.named import Normalize
+from superscope.models import Preparation, load_preparation
+
+_KNOWS_ITS_SCALE = ("hf:", "timm:", "torchvision:")
+_RESIZED = ("images:", "hf:")
+
+
+def load_inputs(
+    data: str,
+    model: str | None = None,
+    *,
+    normalize: Normalize = "auto",
+    image_size: int | None = None,
+    max_length: int | None = None,
+    text_column: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> object:
+    """Return the data that ``data`` names, prepared for the model that ``model`` names.
+
+    What the arguments leave open (``auto``, None) is the model's to say, where it does: the tokenizer and the
+    longest text, the size of images, and, for models of a hub, their mean and deviation.
+
+    Raises:
+        DataError: as :func:`superscope.data.load_data` does.
+        ModelError: as :func:`superscope.models.load_preparation` does.
+    """
+    wanted = Preparation() if model is None else load_preparation(model)
+    scale: Normalize | Normalization = normalize
+    knows = model is not None and model.startswith(_KNOWS_ITS_SCALE)
+    if normalize == "auto" and knows and wanted.mean is not None and wanted.std is not None:
+        scale = Normalization(wanted.mean, wanted.std)
+    if image_size is None and data.startswith(_RESIZED):
+        image_size = wanted.image_size
+    return load_data(
+        data,
+        normalize=scale,
+        image_size=image_size,
+        tokenizer=wanted.tokenizer,
+        max_length=wanted.max_length if max_length is None else max_length,
+        text_column=text_column,
+        image_column=image_column,
+        label_column=label_column,
+    )
