@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from superscope import toy as toy
     from superscope import training as training
     from superscope.core.errors import SuperscopeError as SuperscopeError
+    from superscope.survey import Comparison as Comparison
     from superscope.survey import Survey as Survey
+    from superscope.survey import compare as compare
     from superscope.survey import measure as measure
 
 _FOLDERS = (
@@ -41,7 +43,13 @@ _FOLDERS = (
     "toy",
     "training",
 )
-_NAMES = {"SuperscopeError": "core.errors", "Survey": "survey", "measure": "survey"}
+_NAMES = {
+    "Comparison": "survey",
+    "SuperscopeError": "core.errors",
+    "Survey": "survey",
+    "compare": "survey",
+    "measure": "survey",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,7 @@ from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, Sup
 
 if TYPE_CHECKING:
     from superscope.recipes import Verdict
-    from superscope.survey import MeasureConfig
+    from superscope.survey import CompareConfig, MeasureConfig
 
 C = TypeVar("C")
 Preset = Literal["smoke", "quick", "paper"]
@@ -77,7 +77,7 @@ def _main(given: list[str]) -> int:
 
 def _run(given: list[str]) -> int:
     from superscope.recipes import TourConfig, run_recipe, run_tour
-    from superscope.survey import MeasureConfig
+    from superscope.survey import CompareConfig, MeasureConfig
 
     chosen = tyro.cli(
         _tree(_preset(given)),
@@ -90,6 +90,8 @@ def _run(given: list[str]) -> int:
         return _list_recipes()
     if isinstance(chosen, MeasureConfig):
         return _measure(chosen)
+    if isinstance(chosen, CompareConfig):
+        return _compare(chosen)
     path, verdicts = (
         run_tour(chosen)
         if isinstance(chosen, TourConfig)
@@ -101,7 +103,7 @@ def _run(given: list[str]) -> int:
 def _tree(preset: Preset) -> Any:
     """Return the type that is the command line; ``preset`` fills the defaults of the recipes' flags."""
     from superscope.recipes import RECIPES, TourConfig
-    from superscope.survey import MeasureConfig
+    from superscope.survey import CompareConfig, MeasureConfig
 
     recipes = [
         Annotated[
@@ -115,6 +117,7 @@ def _tree(preset: Preset) -> Any:
     leaves = [
         Annotated[TourConfig, subcommand("tour")],
         Annotated[MeasureConfig, subcommand("measure")],
+        Annotated[CompareConfig, subcommand("compare")],
         Annotated[ListRecipes, subcommand("recipes")],
         Annotated[
             reduce(or_, recipes),
@@ -148,6 +151,16 @@ def _measure(config: "MeasureConfig") -> int:
         print(f"left out: {', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)}: {reason}")
     print(", ".join(f"{name} {value}" for name, value in survey.facts().items()))
     print("se: standard error, from leaving out an eighth of the samples at a time; the report has all")
+    print(f"report: {report}")
+    return 0
+
+
+def _compare(config: "CompareConfig") -> int:
+    from superscope.survey import run_compare
+
+    comparison, report = run_compare(config)
+    print(comparison.summary())
+    print("intervals are of 95 %; stand out: even after adjusting for the number of rows")
     print(f"report: {report}")
     return 0
 

@@ -1,5 +1,8 @@
 """``superscope compare``: runs or models beside each other from the shell, and their run directory."""
 
+import contextlib
+from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -120,13 +123,12 @@ def _measured(config: CompareConfig) -> Groups:
     names = list(config.names) or _model_names(models, weights)
     if len(names) != len(models) or len(set(names)) < len(names):
         faults.append(f"{len(names)} names ({', '.join(names)}) for {len(models)} models; give each its own")
-    for (_, model), file in zip(models, weights, strict=False):
-        try:
+    for (_, model), file in zip_longest(models, weights[: len(models)]):
+        with _gathered(faults):
             _inputs(config, model)
-            if model != _SEEDED or file is not None:
+        if model != _SEEDED or file is not None:
+            with _gathered(faults):
                 load_model(model, file)
-        except SuperscopeError as error:
-            faults.append(str(error))
     if faults:
         raise ConfigError("compare", list(dict.fromkeys(faults)))
     return {
@@ -136,6 +138,14 @@ def _measured(config: CompareConfig) -> Groups:
         ]
         for name, (_, model), file in zip(names, models, weights, strict=True)
     }
+
+
+@contextlib.contextmanager
+def _gathered(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except SuperscopeError as error:
+        faults.append(str(error))
 
 
 def _one(config: CompareConfig, model: str, weights: str | None, seed: int) -> SeedTable:
