@@ -29,7 +29,7 @@ def test_each_image_has_its_own_scale_unless_shared():
     values = torch.stack([torch.eye(3), 10 * torch.eye(3)])
     alone = plot_attribution(torch.zeros(2, 3, 3), values, "ab")
     np.testing.assert_allclose(tile(alone.axes[0]), tile(alone.axes[1]))
-    assert alone.axes[-1].get_ylabel() == "attribution / largest of its image"
+    assert alone.axes[-1].get_ylabel() == "attribution / image's largest"
     shared = plot_attribution(torch.zeros(2, 3, 3), values, "ab", shared=True)
     assert tile(shared.axes[0])[0, 0, 2] > tile(shared.axes[1])[0, 0, 2] + 0.3
     assert shared.axes[-1].get_ylabel() == "attribution (logit)"
@@ -49,7 +49,7 @@ def test_with_a_map_a_class_a_row_is_an_image():
     assert sheet[4, 0, 3] == 0  # the gap shows the page
     assert [text.get_text() for text in ax.get_xticklabels()] == ["image", "zero", "one", "two"]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["digit 0", "digit 1"]
-    assert figure.axes[-1].get_ylabel() == "attribution / largest of its row"
+    assert figure.axes[-1].get_ylabel() == "attribution / row's largest"
 
 
 def test_nothing_and_what_is_not_finite_are_drawn():

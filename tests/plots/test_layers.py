@@ -93,7 +93,7 @@ def test_spectra_are_sorted_over_the_largest():
 
 
 def test_spectra_can_be_drawn_as_they_are():
-    given = {"fc": torch.tensor([1.0, 4, 2, 0, float("nan")]), "dead": torch.zeros(2)}
+    given = {"fc": torch.tensor([1.0, 4, 2, 0, float("nan")], requires_grad=True), "dead": torch.zeros(2)}
     [ax] = plot_spectra(given, absolute=True).axes
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1, 4], [2, 2], [3, 1], [4, np.nan]])
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("index, largest first", "singular value")

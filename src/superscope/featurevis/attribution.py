@@ -60,8 +60,9 @@ def integrated_gradients(
         targets: the class of each sample, or one for all.
         baselines: b, broadcast over samples; zeros where None.
         steps: points of the quadrature.
-        method: ``gauss-legendre`` is exact for polynomials in α up to degree 2 · steps − 1; ``midpoint`` and
-            ``trapezoid`` are Riemann sums, the better ones for many steps over the kinks of a ReLU network.
+        method: ``gauss-legendre`` is exact where the slope is a polynomial in α of degree 2 · steps − 1 or
+            less, and has about half the Riemann sums' error over the kinks of a ReLU network too;
+            ``midpoint`` and ``trapezoid`` are those sums.
         batch_size: rows of one forward pass.
 
     Raises:

@@ -71,7 +71,7 @@ def plot_attribution(
         figure = _grid(tiles, style.names(titles, len(pictures), "titles", 18))
     scope = "row" if by_class else "image"
     top = float(limits.max()) if shared else 1.0
-    text = "attribution (logit)" if shared else f"attribution / largest of its {scope}"
+    text = "attribution (logit)" if shared else f"attribution / {scope}'s largest"
     bar = style.colorbar(figure, ScalarMappable(Normalize(-top, top), style.diverging()), text)
     if not shared:
         bar.set_ticks([-1, 0, 1], labels=["−1", "0", "1"])
@@ -123,7 +123,7 @@ def _rows(
             top, left = row * (height + gap), column * (width + gap)
             sheet[top : top + height, left : left + width, :3] = tiles[row, column]
             sheet[top : top + height, left : left + width, 3] = 1
-    figure, [ax] = style.grid(1, 1, aspect=0.88 * sheet.shape[0] / sheet.shape[1])
+    figure, [ax] = style.grid(1, 1, aspect=max(0.3, 0.88 * sheet.shape[0] / sheet.shape[1]))
     _show(ax, sheet)
     across = np.arange(columns) * (width + gap) + width / 2
     down = np.arange(rows) * (height + gap) + height / 2

@@ -156,15 +156,15 @@ def explore_embedding(
         ]
     }
     part = f" · {int(drawn.sum()):,} of {len(finite):,} points" if len(finite) > drawn.sum() else ""
-    axis = {"automargin": True, "zeroline": False}
+    axis = {"automargin": True, "zeroline": False, "constrain": "domain"}
     return PlotlyFigure(
         dots,
         {
             "template": "none",
             "xaxis": axis | {"title": {"text": _safe(axes[0]) + part}},
-            "yaxis": axis | {"title": {"text": _safe(axes[1])}, "scaleanchor": "x"},
+            "yaxis": axis | {"title": {"text": _safe(axes[1])}, "scaleanchor": "x", "constraintoward": "top"},
             "updatemenus": [menu | _ABOVE] if len(groups) > 1 else [],
-            "legend": _BELOW,
+            "legend": _BELOW | {"itemsizing": "constant"},
             "showlegend": few and labels is not None,
             "hovermode": "closest",
             "margin": {"l": 56, "r": 12, "t": 64, "b": 56},

@@ -104,6 +104,11 @@ def normalised(values: Values, name: str) -> Float[np.ndarray, "_"]:
     return s / s[0] if s.size and s[0] > 0 else s[:0]
 
 
+def _largest(values: Values, name: str) -> float:
+    s = style.array(values, f"the spectrum of {name}", "index")
+    return float(s[np.isfinite(s)].max())
+
+
 def plot_spectra(
     spectra: Mapping[str, Float[Tensor, "_"]], title: str = "", *, absolute: bool = False
 ) -> Figure:
@@ -123,7 +128,7 @@ def plot_spectra(
     labels = [style.label(name, 24) for name in known]
     many = len(known) > style.CATEGORIES
     figure, [ax] = style.grid(1, 1, aspect=0.65, extra=0.0 if many else 0.5)
-    top = {name: float(spectra[name].nan_to_num(0, 0, 0).max()) if absolute else 1.0 for name in known}
+    top = {name: _largest(spectra[name], name) if absolute else 1.0 for name in known}
     across = {name: 1 if absolute else len(s) for name, s in known.items()}
     lines = [(np.arange(1, len(s) + 1) / across[name], top[name] * s) for name, s in known.items()]
     style.log_lines(ax, lines, labels)
