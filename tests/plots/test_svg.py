@@ -68,3 +68,20 @@ def test_inline_svg_refuses_a_blank_alt_and_a_bad_prefix():
         inline_svg(Figure(), " ", "f")
     with pytest.raises(InputError, match="prefix '1 f' cannot start an id"):
         inline_svg(Figure(), "x", "1 f")
+
+
+def test_a_drawing_of_another_program_comes_without_what_runs_or_loads():
+    from superscope.plots import inline_drawing
+
+    drawn = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="90pt" height="20pt"><script>alert(1)</script>'
+        '<g id="a" onclick="alert(1)"><text fill="#1e2b3a">layer &lt;1&gt;</text></g><image href="http://x"/></svg>'
+    )
+    made = inline_drawing(drawn, "A graph.", "pic")
+    assert "alert" not in made
+    assert "http://x" not in made
+    assert '<g id="pic-a"><text fill="currentColor">layer &lt;1&gt;</text></g>' in made
+    with pytest.raises(InputError, match="is no SVG"):
+        inline_drawing("<svg", "A graph.", "pic")
+    with pytest.raises(InputError, match="not an <svg>"):
+        inline_drawing("<html/>", "A graph.", "pic")

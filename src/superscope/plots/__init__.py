@@ -33,6 +33,7 @@ from superscope.plots.phases import plot_phases as plot_phases
 from superscope.plots.plane import plot_plane as plot_plane
 from superscope.plots.similarity import plot_cosine_histograms as plot_cosine_histograms
 from superscope.plots.structure import plot_feature_graph as plot_feature_graph
+from superscope.plots.svg import inline_drawing as inline_drawing
 from superscope.plots.svg import inline_svg as inline_svg
 from superscope.plots.sweeps import plot_relation as plot_relation
 from superscope.plots.sweeps import plot_solutions as plot_solutions

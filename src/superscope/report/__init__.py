@@ -3,6 +3,7 @@
 from superscope.report.page import Block as Block
 from superscope.report.page import ClaimsTable as ClaimsTable
 from superscope.report.page import DataTable as DataTable
+from superscope.report.page import Drawing as Drawing
 from superscope.report.page import Facts as Facts
 from superscope.report.page import Interactive as Interactive
 from superscope.report.page import Page as Page

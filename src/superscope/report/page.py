@@ -35,6 +35,16 @@ class Picture:
     """What the picture shows, for those who cannot see it."""
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """An SVG document from elsewhere, such as Graphviz; the colour of the figures' ink follows the page's."""
+
+    svg: str
+    caption: str
+    alt: str
+    """What it shows, for those who cannot see it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Interactive:
     """A Plotly figure; the first one on a page brings Plotly's script with it."""
@@ -67,7 +77,7 @@ class ClaimsTable:
     claims: Sequence[Mapping[str, object]]
 
 
-Block = Prose | Facts | Picture | Interactive | DataTable | ClaimsTable
+Block = Prose | Facts | Picture | Drawing | Interactive | DataTable | ClaimsTable
 
 
 @dataclass(frozen=True)

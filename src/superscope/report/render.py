@@ -15,8 +15,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from superscope.core.errors import InputError
-from superscope.plots import inline_svg
-from superscope.report.page import Block, ClaimsTable, DataTable, Facts, Interactive, Page, Picture, Prose
+from superscope.plots import inline_drawing, inline_svg
+from superscope.report.page import (
+    Block,
+    ClaimsTable,
+    DataTable,
+    Drawing,
+    Facts,
+    Interactive,
+    Page,
+    Picture,
+    Prose,
+)
 from superscope.report.tables import MISSING, claim_row, data_table, summary
 
 
@@ -72,6 +82,9 @@ def _view(block: Block, identity: str) -> dict[str, object]:
             return {"kind": "facts", "facts": [(name, _fact(value)) for name, value in values.items()]}
         case Picture(figure, caption, alt):
             svg = Markup(inline_svg(figure, alt, identity))  # noqa: S704 (an XML writer escaped it)
+            return {"kind": "picture", "svg": svg, "caption": caption}
+        case Drawing(drawn, caption, alt):
+            svg = Markup(inline_drawing(drawn, alt, identity))  # noqa: S704 (an XML writer escaped it)
             return {"kind": "picture", "svg": svg, "caption": caption}
         case Interactive(figure, caption):
             return {
