@@ -17,7 +17,7 @@ from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, Sup
 
 if TYPE_CHECKING:
     from superscope.recipes import Verdict
-    from superscope.survey import CompareConfig, MeasureConfig
+    from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
 C = TypeVar("C")
 Preset = Literal["smoke", "quick", "paper"]
@@ -77,7 +77,7 @@ def _main(given: list[str]) -> int:
 
 def _run(given: list[str]) -> int:
     from superscope.recipes import TourConfig, run_recipe, run_tour
-    from superscope.survey import CompareConfig, MeasureConfig
+    from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
     chosen = tyro.cli(
         _tree(_preset(given)),
@@ -92,6 +92,8 @@ def _run(given: list[str]) -> int:
         return _measure(chosen)
     if isinstance(chosen, CompareConfig):
         return _compare(chosen)
+    if isinstance(chosen, DescribeConfig):
+        return _describe(chosen)
     path, verdicts = (
         run_tour(chosen)
         if isinstance(chosen, TourConfig)
@@ -103,7 +105,7 @@ def _run(given: list[str]) -> int:
 def _tree(preset: Preset) -> Any:
     """Return the type that is the command line; ``preset`` fills the defaults of the recipes' flags."""
     from superscope.recipes import RECIPES, TourConfig
-    from superscope.survey import CompareConfig, MeasureConfig
+    from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
     recipes = [
         Annotated[
@@ -118,6 +120,7 @@ def _tree(preset: Preset) -> Any:
         Annotated[TourConfig, subcommand("tour")],
         Annotated[MeasureConfig, subcommand("measure")],
         Annotated[CompareConfig, subcommand("compare")],
+        Annotated[DescribeConfig, subcommand("describe")],
         Annotated[ListRecipes, subcommand("recipes")],
         Annotated[
             reduce(or_, recipes),
@@ -161,6 +164,17 @@ def _compare(config: "CompareConfig") -> int:
     comparison, report = run_compare(config)
     print(comparison.summary())
     print("intervals are of 95 %; stand out: even after adjusting for the number of rows")
+    print(f"report: {report}")
+    return 0
+
+
+def _describe(config: "DescribeConfig") -> int:
+    from superscope.survey import run_describe
+
+    found, report, missing = run_describe(config)
+    print(found.summary())
+    if missing:
+        print(f"note: {missing}")
     print(f"report: {report}")
     return 0
 
