@@ -18,20 +18,22 @@ class Joined:
 
     Args:
         parts: one array or more, alike but for their number of rows.
+        sample: the shape that each row is given; its own by default.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+    def __init__(self, parts: Sequence[np.ndarray], sample: tuple[int, ...] | None = None) -> None:
         self._parts = tuple(parts)
         self._starts = np.cumsum([0, *map(len, parts)])
-        self.dtype, self.ndim = parts[0].dtype, parts[0].ndim
-        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self._row = parts[0].shape[1:]
+        self.shape = (int(self._starts[-1]), *(self._row if sample is None else sample))
+        self.dtype, self.ndim = parts[0].dtype, len(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return all of it, as one array in memory."""
-        return np.concatenate(self._parts).astype(dtype or self.dtype, copy=False)
+        return np.concatenate(self._parts).reshape(self.shape).astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, key: Any) -> Any:
         """Return the rows of an array of indices; for any other key, that of the whole in memory."""
@@ -40,12 +42,12 @@ class Joined:
         rows = np.where(key < 0, key + len(self), key)
         if ((rows < 0) | (rows >= len(self))).any():
             raise IndexError(f"rows {key.min()} to {key.max()} of {len(self)}")
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        found = np.empty((len(rows), *self._row), self.dtype)
         owners = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owners):
-            mine = owners == number
+            mine = np.flatnonzero(owners == number)
             found[mine] = self._parts[number][rows[mine] - self._starts[number]]
-        return found
+        return found.reshape(len(rows), *self.shape[1:])
 
 
 _GZIP = b"\x1f\x8b"
@@ -123,11 +125,8 @@ def read_cifar(paths: list[Path], label_bytes: int, classes: int) -> tuple[Joine
         records.append(data.reshape(-1, size))
         if (highest := int(records[-1][:, label_bytes - 1].max())) >= classes:
             raise DataError(f"{path} is no file of CIFAR-{classes}: it has the label {highest}")
-    # A record's image is whole in a row, so this is a view, which reshape() would not make.
-    images = [np.lib.stride_tricks.as_strided(
-        each[:, label_bytes:], (len(each), 3, 32, 32), (size, _PLANE, 32, 1), writeable=False
-    ) for each in records]  # fmt: skip
-    return Joined(images), np.concatenate([each[:, label_bytes - 1] for each in records])
+    images = [each[:, label_bytes:] for each in records]
+    return Joined(images, (3, 32, 32)), np.concatenate([each[:, label_bytes - 1] for each in records])
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
