@@ -36,5 +36,5 @@ def test_one_unit_has_no_pair() -> None:
     found = unit_cosines(torch.ones(1, 1))
     assert math.isnan(found.mean)
     assert int(found.counts.sum()) == 0
-    with pytest.raises(InputError, match="shape"):
-        unit_cosines(torch.ones(2, 3))
+    with pytest.raises(InputError, match="0 bins"):
+        unit_cosines(torch.ones(2, 2), bins=0)

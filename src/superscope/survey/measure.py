@@ -159,7 +159,8 @@ class _Tally:
         logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
         if batch.labels is None or not isinstance(logits, Tensor) or logits.ndim != 2:
             return
-        if logits.shape[0] == len(batch.labels) and int(batch.labels.max()) < logits.shape[1]:
+        least, most = int(batch.labels.min()), int(batch.labels.max())
+        if logits.shape[0] == len(batch.labels) and 0 <= least and most < logits.shape[1]:
             self.right += int((logits.argmax(1).cpu() == batch.labels.cpu()).sum())
             self.labelled += len(batch)
 

@@ -1,6 +1,6 @@
 """What a report says of a network's layers, and how to read it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -119,8 +119,8 @@ def layer_sections(survey: "Survey", picture: str | None) -> list[Section]:
     """Return the sections on a survey: from the ranks to every number and how to read them."""
     table = survey.table
     sections: list[Section] = []
-    ranked = pd.DataFrame(table[table["energy_rank"].notna()]) if "energy_rank" in table else table[:0]
-    if len(ranked) and survey.spectra:
+    ranked = pd.DataFrame(table[table["energy_rank"].notna()]) if survey.spectra else pd.DataFrame()
+    if len(ranked):
         sections += [
             Section(
                 "How many dimensions each layer uses",
@@ -173,7 +173,8 @@ def _plane(survey: "Survey", layer: str | None) -> list[Section]:
         return []
     finite = int(row.kept.values.isfinite().all(1).sum())
     blocks: list[Block] = []
-    for method, least in (("pca", 3), ("tsne", 12)):
+    methods: tuple[tuple[Literal["pca", "tsne"], int], ...] = (("pca", 3), ("tsne", 12))
+    for method, least in methods:
         if finite < least or row.width < 2:
             continue
         found = survey.embedding(row.name, method)
