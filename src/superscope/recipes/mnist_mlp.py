@@ -62,9 +62,9 @@ _ON_TOYS = """In toy models the features are known. A layer with two dimensions 
 with a dimension of its own, or five that share them as a pentagon: no superposition, and superposition.
 Their ranks are equal, for a rank says how many dimensions are in use, and not by how many features."""
 _ON_ACTIVATIONS = """Weights say what a layer could pass on, activations what it does pass on. On the test
-images they use fewer directions, and the ReLU, which bends the space, makes more of them again. Where the
-mean is left in (not centred), it is one strong direction among the others, and mostly fewer are needed for
-99 %."""
+images they use fewer directions; of a trained layer the ReLU, which bends the space, makes more again. Where
+the mean is left in (not centred), it is one strong direction among the others, and mostly fewer are needed
+for 99 %."""
 _ON_ATTRIBUTIONS = """A weight does not say which pixels an answer rests on; an attribution does, for one
 image and one answer. A row is an image, a tile is one of the ten answers to it."""
 _DESCRIPTIONS = {

@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from superscope.core import Run, config, progress
+from superscope.core.runtime import threads
 from superscope.models import SimpleLM
 from superscope.plots import Heatmap, plot_chance, plot_correlation, plot_heatmaps
 from superscope.recipes.claims import Claim, Verdict, judge
@@ -157,7 +158,8 @@ def _run(config: SimpleLMConfig, run: Run) -> Outcome:
 def _chance(config: SimpleLMConfig) -> Float[Tensor, "network pair"]:
     seeds = range(_FIRST_CHANCE_SEED, _FIRST_CHANCE_SEED + config.chance)
     bar: Iterable[int] = progress(seeds, "drawing networks", unit="network")
-    return pairs(torch.stack([draw(seed, config.positions).matrix for seed in bar]))
+    with threads(1):  # for so small tensors more threads wait for each other
+        return pairs(torch.stack([draw(seed, config.positions).matrix for seed in bar]))
 
 
 def pairs(matrix: Float[Tensor, "*batch row row"]) -> Float[Tensor, "*batch pair"]:
