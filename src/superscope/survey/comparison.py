@@ -153,13 +153,15 @@ def compare(
         InputError: when two groups have no layer in common, or are paired and differ in number.
 
     >>> import superscope as ss
-    >>> from superscope.training import digits_mlp
-    >>> from superscope.models import DigitsMLP
-    >>> trained = [ss.measure(digits_mlp(seed), "digits") for seed in range(3)]
-    >>> random = [ss.measure(DigitsMLP(), "digits") for _ in range(3)]
-    >>> table = ss.compare({"random": random, "trained": trained}).table
-    >>> row = table[(table["layer"] == "relu2") & (table["measure"] == "participation_ratio")].iloc[0]
-    >>> row["method"], bool(row["low"] > 0)
+    >>> from superscope.core import generator
+    >>> start = [ss.models.DigitsMLP(generator(seed)) for seed in range(3)]
+    >>> trained = [ss.training.digits_mlp(seed) for seed in range(3)]
+    >>> groups = {"start": start, "trained": trained}
+    >>> comparison = ss.compare(
+    ...     {name: [ss.measure(net, "digits", "fc1") for net in nets] for name, nets in groups.items()}
+    ... )
+    >>> row = comparison.table.set_index("measure").loc["participation_ratio"]
+    >>> row["method"], bool(row["high"] < 0)
     ('Welch', True)
     """
     notes: list[str] = []
