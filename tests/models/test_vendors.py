@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from superscope.core.errors import ModelError
-from superscope.models import load_model
+from superscope.models import Preparation, load_model, load_preparation
 
 
 @pytest.mark.parametrize("vendor", ["timm", "torchvision"])
@@ -38,6 +38,8 @@ def timm(monkeypatch):
         return net
 
     module = ModuleType("timm")
+    scale = SimpleNamespace(mean=(0.5,), std=(0.25,), input_size=(1, 24, 24))
+    vars(module).update(get_pretrained_cfg={"net": scale}.__getitem__)
     vars(module).update(create_model=create_model, list_models=lambda: ["net", "other"])
     monkeypatch.setitem(sys.modules, "timm", module)
 
@@ -69,3 +71,10 @@ def test_a_model_of_torchvision_comes_with_its_default_weights(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", library)
     assert isinstance(load_model("torchvision:net"), nn.Linear)
     assert asked == [("net", "DEFAULT")]
+
+
+@pytest.mark.usefixtures("timm")
+def test_what_images_a_model_of_timm_takes():
+    assert load_preparation("timm:net") == Preparation(mean=(0.5,), std=(0.25,), image_size=24)
+    with pytest.raises(ModelError, match="timm does not say what images 'nett' takes"):
+        load_preparation("timm:nett")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from superscope.activations import select_layers
+from superscope.cli import main
 from superscope.core.errors import InputError, ModelError
 from superscope.survey.describe import DescribeConfig, describe, run_describe
 
@@ -162,6 +163,20 @@ def test_the_run_directory_has_the_picture(tmp_path: Path) -> None:
     found, _, missing = run_describe(DescribeConfig("digits-mlp", input_size="1,8,8", out=tmp_path / "out"))
     assert missing is None
     assert (tmp_path / "out" / "figures" / "architecture.svg").read_text() == found.picture()
+
+
+def test_the_shell_prints_the_table_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert main(["describe", "digits-mlp", "--out", "out"]) == 0
+    said = capsys.readouterr().out
+    assert "relu1" in said
+    assert "note: no picture: Graphviz's dot is not on the PATH" in said
+    assert said.rstrip().endswith("report: out/report.html")
+    assert main(["describe", "digits-mlp", "--input-size", "3,x"]) == 2
+    assert "input_size" in capsys.readouterr().err
 
 
 @pytest.mark.data

@@ -11,6 +11,7 @@ from superscope.models.hub import PREFIX, hub_folder
 from superscope.models.llama2c import PREFIX as LLAMA2C
 from superscope.models.llama2c_tokenizer import load_llama2c_tokenizer
 from superscope.models.transformer import quiet, read_config
+from superscope.models.vendors import VENDORS, vendor_scale
 
 LONGEST = 512
 """Tokens of a text that are read by default, even where the model takes more."""
@@ -45,9 +46,9 @@ def load_preparation(spec: str) -> Preparation:
 
     For ``hf:NAME`` its tokenizer, and the scale and size in its ``preprocessor_config.json``; for
     ``llama2c:FILE`` the tokenizer beside the file; for ``resnet18`` and ``resnet50`` ImageNet's scale,
-    without a size, since they take any (with ``:cifar`` nothing: the weights decide); nothing for the
-    others. A tokenizer without a padding token, as GPT-2's, pads with the end of text; the mask tells them
-    apart.
+    without a size, since they take any (with ``:cifar`` nothing: the weights decide); for ``timm:NAME`` and
+    ``torchvision:NAME`` what those libraries say; nothing for the others. A tokenizer without a padding
+    token, as GPT-2's, pads with the end of text; the mask tells them apart.
 
     Raises:
         ModelError: as :func:`superscope.models.load_model` does, and for a damaged tokenizer.
@@ -58,6 +59,9 @@ def load_preparation(spec: str) -> Preparation:
     if f"{kind}:" == LLAMA2C:
         tokenizer = _padding(load_llama2c_tokenizer(Path(name).expanduser()))
         return Preparation(tokenizer=tokenizer, max_length=_longest(tokenizer, None))
+    if kind in VENDORS:
+        mean, std, size = vendor_scale(kind, name)
+        return Preparation(mean=mean, std=std, image_size=size)
     if spec in ("resnet18", "resnet50"):
         return Preparation(mean=_IMAGENET[0], std=_IMAGENET[1])
     return Preparation()

@@ -36,6 +36,23 @@ def load_vendor(vendor: str, name: str, *, pretrained: bool = True) -> nn.Module
         ) from error
 
 
+def vendor_scale(vendor: str, name: str) -> tuple[tuple[float, ...], tuple[float, ...], int]:
+    """Return mean, deviation and size of the images that the library's own weights of ``name`` were made for.
+
+    Raises:
+        ModelError: when the library cannot be imported, or says nothing about ``name``.
+    """
+    library = import_vendor(vendor, f"{vendor}:{name}")
+    try:
+        if vendor == "timm":
+            made = library.get_pretrained_cfg(name)
+            return tuple(made.mean), tuple(made.std), int(made.input_size[-1])
+        made = library.models.get_model_weights(name).DEFAULT.transforms()
+        return tuple(made.mean), tuple(made.std), int(made.crop_size[0])
+    except Exception as error:  # the libraries differ in what they raise for a name they lack
+        raise ModelError(f"{vendor} does not say what images {name!r} takes: {brief(error)}") from error
+
+
 def import_vendor(vendor: str, spec: str) -> ModuleType:
     """Import ``timm`` or ``torchvision`` for the model ``spec``.
 
