@@ -64,7 +64,8 @@ def _graph(traced: Any, network: nn.Module) -> Any:
     graph = graphviz.Digraph(strict=True)
     graph.attr(rankdir="TB", bgcolor="transparent", ranksep="0.25", nodesep="0.2", margin="0.1")
     text = {"fontname": "Helvetica,Arial,sans-serif", "fontsize": "10", "fontcolor": INK}
-    graph.attr("node", shape="box", style="rounded", height="0.2", margin="0.1,0.04", **text)
+    # a wide margin, since a page draws the text in its own font
+    graph.attr("node", shape="box", style="rounded", height="0.2", margin="0.25,0.05", **text)
     graph.attr("edge", color=INK, arrowsize="0.6", penwidth="0.8")
     for key, node in _nodes(traced).items():
         kind, label = _label(node, names)
