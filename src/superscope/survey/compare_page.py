@@ -179,12 +179,16 @@ def notes(
                 f"{len(parts)} runs of {name} hold {len(groups[name])} different tables: their seed changes "
                 "nothing, and what repeats counts once"
             )
-    for name, parts in groups.items():
-        if len(parts) > 1 and len({_trained(part) for part in parts}) == 1 and _trained(parts[0]):
-            found.append(
-                f"the seeds of {name} are draws of samples for one and the same model: its intervals say "
-                "nothing of other trainings"
-            )
+    same = [
+        name
+        for name, parts in groups.items()
+        if len(parts) > 1 and len({_trained(part) for part in parts}) == 1 and _trained(parts[0])
+    ]
+    if same:
+        found.append(
+            f"the seeds of {', '.join(same)} name the same model and weights and differ in the samples they "
+            "drew: such intervals say nothing of other trainings"
+        )
     differ = table[(table["width"] != table["reference_width"]) & table["width"].notna()]
     if len(differ):
         layers = list(dict.fromkeys(differ["layer"]))
