@@ -78,10 +78,12 @@ def test_no_data_says_what_to_give(monkeypatch, tmp_path):
         load_images(None)
 
 
-def test_data_that_is_no_set_of_images_of_ten_classes(tmp_path):
-    np.savez(tmp_path / "flat.npz", x_train=np.zeros((4, 3)), x_test=np.zeros((4, 3)))
-    with pytest.raises(DataError, match=r"flat\.npz is no set of images of ten classes; give mnist:DIR"):
-        load_images(f"npz:{tmp_path / 'flat.npz'}")
+@pytest.mark.parametrize("shape", [(3,), (3, 8, 8), (1, 8, 8)])
+def test_data_that_is_no_set_of_grey_images_of_ten_classes(tmp_path, shape):
+    x, y = np.zeros((8, *shape)), np.arange(8) + (2 if shape != (1, 8, 8) else 0)  # 0 to 7 are no ten classes
+    np.savez(tmp_path / "some.npz", x_train=x, x_test=x, y_train=y, y_test=y)
+    with pytest.raises(DataError, match=r"some\.npz is no set of grey images of ten classes; give mnist:DIR"):
+        load_images(f"npz:{tmp_path / 'some.npz'}")
 
 
 def idx(path, values):

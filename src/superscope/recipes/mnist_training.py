@@ -64,7 +64,7 @@ def load_images(data: str | None) -> Images:
     """Return the training and test images that a config names.
 
     Raises:
-        DataError: when none are named, they cannot be found or read, or are no images of ten classes.
+        DataError: when none are named, they cannot be found or read, or are no grey images of ten classes.
     """
     if data is None:
         home = os.environ.get(HOME)
@@ -79,8 +79,9 @@ def load_images(data: str | None) -> Images:
     parts: list[Tensor] = []
     for samples in sets:
         inputs, labels = samples.take(range(len(samples))) if isinstance(samples, Samples) else (None, None)
-        if not isinstance(inputs, Tensor) or labels is None or inputs.ndim != 4 or int(labels.max()) != 9:
-            raise DataError(f"{data} is no set of images of ten classes; give mnist:DIR or digits")
+        grey = isinstance(inputs, Tensor) and inputs.ndim == 4 and inputs.shape[1] == 1
+        if not grey or labels is None or int(labels.max()) != 9:
+            raise DataError(f"{data} is no set of grey images of ten classes; give mnist:DIR or digits")
         parts += [inputs, labels]
     return Images(*parts, name=getattr(sets[0], "name", data))
 
