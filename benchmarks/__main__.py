@@ -5,12 +5,13 @@ import sys
 
 import torch
 
-from benchmarks import energy_rank, silhouette, survey, toy_cuda, toy_sweeps, toy_training
+from benchmarks import energy_rank, networks, silhouette, survey, toy_cuda, toy_sweeps, toy_training
 
 BENCHMARKS = {
     "survey": survey.main,
     "energy-rank": energy_rank.main,
     "silhouette": silhouette.main,
+    "networks": networks.main,
     "toy-training": toy_training.main,
     "toy-cuda": toy_cuda.main,
     "toy-sweeps": toy_sweeps.main,
