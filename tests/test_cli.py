@@ -78,7 +78,7 @@ def files() -> set[str]:
         (["nets.py"], "write FILE.py:FUNCTION (it defines net, data, none"),
         (["nets.py:none"], "nets.py:none returned None; it has to return an nn.Module"),
         (["nets.py:boom"], "OSError: no such thing"),
-        (["resnet"], "no model 'resnet'; give digits-mlp, or FILE.py:FUNCTION"),
+        (["resnet"], "no model 'resnet'; did you mean resnet50?; give digits-mlp, resnet18"),
         (["nets.py:nan"], "holds NaN or infinite values: 2.bias (1 of 2)"),
         (["nets.py:net", "digit"], "no data 'digit'; did you mean digits?"),
         (["nets.py:net", "images:nowhere"], "nowhere does not exist"),
@@ -176,7 +176,8 @@ def test_measure_prints_a_table_and_writes_a_report(capsys: pytest.CaptureFixtur
     assert files() == {
         "nets.py",
         *(f"out/{name}" for name in ("config.json", "environment.json", "metrics.jsonl", "report.html")),
-        *(f"out/{name}" for name in ("tensors.safetensors", "tables/layers.csv", "figures/ranks.svg")),
+        *(f"out/{name}" for name in ("tensors.safetensors", "tables/layers.csv", "tables/ranks.csv")),
+        "out/figures/ranks.svg",
     }
 
 

@@ -179,7 +179,7 @@ def plot_activation_histograms(histograms: Mapping[str, tuple[Values, Values]]) 
         style.log_axis(ax, [np.array([1, max(counts.max(), 10)])])
         ax.set_ylim(bottom=bottom)
         ax.xaxis.set_major_locator(MaxNLocator(3))
-        style.say(ax, title=style.label(name, 22))
+        style.say(ax, title=style.label(name, 20))
         if not counts.any():
             style.note(ax, "no values")
     style.say(panels[0], y="count")

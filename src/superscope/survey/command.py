@@ -1,5 +1,6 @@
 """``superscope measure``: a survey from the shell, and its run directory."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,6 +100,7 @@ def run_measure(config: MeasureConfig) -> tuple[Survey, Path]:
         seed=config.seed,
         device=config.device,
     )
+    survey = dataclasses.replace(survey, data=config.data)
     layer = _drawn(config.picture, survey)
     hashes = run.tensors(survey.tensors())
     run.table("layers", survey.table)

@@ -160,7 +160,7 @@ class _Tally:
         if batch.labels is None or not isinstance(logits, Tensor) or logits.ndim != 2:
             return
         least, most = int(batch.labels.min()), int(batch.labels.max())
-        if logits.shape[0] == len(batch.labels) and 0 <= least and most < logits.shape[1]:
+        if logits.shape[0] == len(batch.labels) and least >= 0 and most < logits.shape[1]:
             self.right += int((logits.argmax(1).cpu() == batch.labels.cpu()).sum())
             self.labelled += len(batch)
 
