@@ -106,7 +106,7 @@ def _errors(part: SeedTable, layers: Sequence[str], measures: Sequence[str]) -> 
     missing = pd.Series(np.nan, table.index)
     columns = []
     for measure in measures:
-        base = measure.removesuffix("_ratio")
+        base = measure.removesuffix("_ratio").removesuffix("_cap")
         errors = table.get(f"{measure}_se")
         if errors is None and measure != base and base in table and f"{base}_se" in table:
             errors = table[f"{base}_se"] * (table[measure] / table[base].where(table[base] != 0)).abs()
