@@ -28,9 +28,9 @@ def class_distances(
 ) -> tuple[Float[Tensor, " sample"], Float[Tensor, " sample"]]:
     """Return each sample's mean distance to the others of its class, and the smallest to another class.
 
-    x holds the classes one after the other, ``sizes`` of them, each with a sample at least, and is centred or
-    near enough. float32 or float64; the answers are float64. A sample alone in its class has 0 first, and
-    without another class the second is infinite.
+    x holds the classes one after the other, ``sizes`` of them, each with a sample at least, in float32 or
+    float64; the answers are float64. A sample alone in its class has 0 first, and without another class the
+    second is infinite.
     """
     bounds = [0, *torch.tensor(sizes).cumsum(0).tolist()]
     tiles = _Tiles(x, sizes)
@@ -65,10 +65,10 @@ class _Tiles:
     """The distances between samples, a tile at a time."""
 
     def __init__(self, x: Tensor, sizes: list[int]) -> None:
-        self.x = x
-        self.squares = torch.linalg.vecdot(x, x)
-        squares = self.squares[:, None]
-        self.right = torch.cat([x, torch.ones_like(squares), squares], 1)  # left · right = ‖a − b‖²
+        self.right = x.new_ones(len(x), x.shape[1] + 2)  # [b, 1, ‖b‖²], and left [−2a, ‖a‖², 1]
+        self.x, self.squares = self.right[:, :-2], self.right[:, -1]
+        self.x.copy_(x).sub_(x.mean(0))
+        self.squares.copy_(torch.cat([torch.linalg.vecdot(rows, rows) for rows in self.x.split(_ROWS)]))
         self.left, self.top = x[:0], -1
         self.room = x.new_empty(_ROWS * _COLUMNS)
         self.of = torch.arange(len(sizes), device=x.device).repeat_interleave(

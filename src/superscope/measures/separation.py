@@ -75,8 +75,7 @@ def silhouette(
 
     Every pair counts, so time grows with the square of the samples. With more than ``most`` of them, that
     many are drawn by ``seed``: from each class its share, at least two, and distances are taken among these
-    alone. ``most=None`` takes all. Beyond x and one centred copy of it, memory does not grow with the number
-    of pairs.
+    alone. ``most=None`` takes all. Memory is that of about three copies of x, whatever the number of pairs.
 
     float32 and half rows are multiplied in float32, and again in float64 where that would leave a distance
     without digits; sums are float64. The mean is within about 10⁻⁶ of the one from float64 rows, which are
@@ -100,7 +99,7 @@ def silhouette(
     rows, of = usable[drawn.to(x.device)], of[drawn]
     sizes = torch.bincount(of)
     classes = int((sizes > 0).sum())
-    values = _silhouettes(x[rows], of) if classes > 1 else torch.full((len(of),), torch.nan).double()
+    values = _silhouettes(x, rows, of) if classes > 1 else torch.full((len(of),), torch.nan).double()
     weights = (shares / sizes)[of]
     mean = float((values * weights).sum()) if classes > 1 else math.nan
     spread = float((weights * (values - mean)).square().sum())
@@ -223,7 +222,8 @@ def _usable(x: Tensor, labels: Tensor) -> Tensor:
             "expected floating [sample, width] with a width of at least 1"
         )
     check_labels(labels, len(x))
-    return x.isfinite().all(1).nonzero().squeeze(1)
+    parts = x.split(max(1, _AT_ONCE // x.shape[1]))
+    return torch.cat([rows.isfinite().all(1) for rows in parts]).nonzero().squeeze(1)
 
 
 def _draw(of: Tensor, most: int, seed: int) -> Tensor:
@@ -240,13 +240,12 @@ def _draw(of: Tensor, most: int, seed: int) -> Tensor:
     return by_class[place < wanted[of[by_class]]].sort().values
 
 
-def _silhouettes(x: Tensor, of: Tensor) -> Tensor:
-    """Return the silhouette of each sample."""
+def _silhouettes(x: Tensor, rows: Tensor, of: Tensor) -> Tensor:
+    """Return the silhouette of each of the rows of x."""
     order = of.argsort(stable=True).to(x.device)
     sizes = torch.bincount(of)
-    rows = x if x.dtype == torch.float64 else x.float()
-    rows = rows - rows.mean(0, dtype=torch.float64).to(rows.dtype)
-    own, nearest = class_distances(rows[order], sizes[sizes > 0].tolist())
+    by_class = x[rows[order]].to(torch.promote_types(x.dtype, torch.float32))
+    own, nearest = class_distances(by_class, sizes[sizes > 0].tolist())
     largest = torch.maximum(own, nearest)
     values = (nearest - own) / largest.masked_fill(largest == 0, 1)
     alone = (sizes == 1)[of].to(x.device)
