@@ -146,7 +146,8 @@ def plane_silhouette(draw: Draw, key: str) -> float:
 
 def judged(model: str, encoder: Encoder, draws: Sequence[Draw]) -> list[Verdict]:
     """Return a verdict for each claim; ``draws[0]`` are the published sentences."""
-    about = f"Model {model}."
+    called = "/".join(model.removeprefix("hf:").rstrip("/").split("/")[-2:])
+    about = f"Model {called}."
     values: dict[str, list[float]] = {}
     evidence: dict[str, str] = {}
     for position, concept in enumerate(CONCEPTS):
@@ -157,7 +158,7 @@ def judged(model: str, encoder: Encoder, draws: Sequence[Draw]) -> list[Verdict]
             evidence[name] = f"{about} Other draws: {others}."
         else:
             evidence[name] = (
-                f"The number is one of distilbert-base-uncased; {model} is another model. "
+                f"The number is one of distilbert-base-uncased; {called} is another model. "
                 f"Here {found[0]:.4f}, other draws {others}."
             )
     planes = [plane_silhouette(draw, "padded") for draw in draws]

@@ -179,7 +179,7 @@ The silhouette tells how far that goes: 1 for clusters far apart, 0 where the se
 
 CONCEPTS_DISTILBERT = Recipe(
     name="concepts-distilbert",
-    title="Three concepts in DistilBERT: do hidden states correlate with what a sentence says?",
+    title="Three concepts in a text model: do hidden states correlate with what a sentence says?",
     source="N4: Unravelling Superposition (course), section 4.0.2",
     introduction=(
         "The course takes the mean hidden state of each of 1,000 film reviews and correlates it with mean "

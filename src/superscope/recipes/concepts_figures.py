@@ -104,11 +104,10 @@ def draw_pictures(
     half = {name: _half_intervals(each) for name, each in means.items()}
     series = {name: each[0] for name, each in means.items()}
     series |= {
-        f"random words, {name}": first.with_lists(key).mean().expand(len(CONCEPTS))
-        for key, name in _NAMES.items()
+        f"random, {name}": first.with_lists(key).mean().expand(len(CONCEPTS)) for key, name in _NAMES.items()
     }
     half |= {
-        f"random words, {name}": 1.96 * first.with_lists(key).std().expand(len(CONCEPTS))
+        f"random, {name}": 1.96 * first.with_lists(key).std().expand(len(CONCEPTS))
         for key, name in _NAMES.items()
     }
     bars = Picture(
