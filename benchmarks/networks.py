@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import superscope as ss
-from benchmarks.timing import header, in_turns, ratio, row
+from benchmarks.timing import header, in_turns, peak_memory, ratio, row
 from superscope.activations import capture
 from superscope.data import ArraySamples, Samples, TextSamples, batches, load_data
 from superscope.models import load_model, load_preparation, resnet18, resnet50
@@ -126,15 +126,13 @@ def _peak(kind: str, count: int) -> float:
 
 
 def peak(kind: str, count: int) -> None:
-    import resource
-
     model = resnet50(100, generator=torch.Generator().manual_seed(0)).eval()
     data = images(count)
     work = {"forward": forward, "svd": published_ranks, "ranks": our_ranks, "all": _all}[kind]
     work(model, data, 2)  # loads libraries and compiled kernels
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     work(model, data, count)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(peak_memory() - before)
 
 
 def _all(model: nn.Module, data: Samples, count: int) -> None:

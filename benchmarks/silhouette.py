@@ -5,12 +5,11 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import header, in_turns, matmul_limit, ratio, row
+from benchmarks.timing import header, in_turns, matmul_limit, peak_memory, ratio, row
 from superscope.measures import silhouette
 
 WIDTH = 512
@@ -70,6 +69,4 @@ def measure(samples: int, classes: int) -> None:
     start = time.perf_counter()
     silhouette(x, labels, most=None)
     seconds = time.perf_counter() - start
-    # ru_maxrss would begin at what the parent held, which Linux hands on to the process it starts
-    status = Path("/proc/self/status").read_text().split()
-    print(f"{seconds:.1f} {int(status[status.index('VmHWM:') + 1]) / 1024:.0f}")
+    print(f"{seconds:.1f} {peak_memory():.0f}")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import superscope as ss
-from benchmarks.timing import header, in_turns, ratio, row
+from benchmarks.timing import header, in_turns, peak_memory, ratio, row
 from superscope.data import ArraySamples, Samples, batches, load_data
 from superscope.training import load_model
 
@@ -68,8 +68,6 @@ def main(quick: bool) -> None:
 
 def peak(count: int) -> None:
     """Print the peak memory of a process that measures ``count`` images, and had all of them loaded."""
-    import resource
-
     model, images = resnet20()
     ss.measure(model, images, "*", count)
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+    print(f"{peak_memory():.0f}")

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
@@ -42,6 +43,15 @@ def header(*cells: str) -> None:
     """Print the head of a Markdown table."""
     row(*cells)
     row(*("---" for _ in cells))
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held so far, in MiB.
+
+    ``ru_maxrss`` would begin at what the parent held, which Linux hands on to the process it starts.
+    """
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) / 1024
 
 
 def matmul_limit(dtype: torch.dtype, size: int = 2048) -> float:

@@ -261,3 +261,19 @@ def test_histogram_of_what_cannot_be_used():
         unwrap(cosine_histogram)(torch.zeros(3))
     with pytest.raises(InputError, match="bins is 0"):
         cosine_histogram(torch.zeros(3, 2), 0)
+
+
+def test_subsets_of_states_are_as_their_merge():
+    parts = [randn(seed, 5 + 3 * seed, 7) + 0.3 * seed for seed in range(4)]
+    parts[2][0] = 0  # has no direction
+    states = [CosineState(7).update(part) for part in parts] + [CosineState(7)]
+    chosen = torch.tensor([[1, 1, 1, 1, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 1.0]])
+    for subset, found in zip(chosen, similarity.merged_cosines(states, chosen), strict=True):
+        merged = CosineState(7)
+        for state, marked in zip(states, subset.tolist(), strict=True):
+            if marked:
+                merged.merge(state)
+        expected = merged.result()
+        assert (found.count, found.left_out) == (expected.count, expected.left_out)
+        for name in ("mean", "std", "standard_error"):
+            assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-10, nan_ok=True)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from superscope.measures.selectivity import ClassSums
-from superscope.measures.similarity import CosineState, CosineStatistics
+from superscope.measures.similarity import CosineState, CosineStatistics, merged_cosines
 
 MOST_KEPT = 1_024
 """Samples that are kept of a layer; fewer where it is wide."""
@@ -68,13 +68,10 @@ class PooledSamples:
         labels = self._labels[: self._count].clone() if self.labelled and self._count else None
         return KeptSamples(self._kept[: self._count].clone(), labels, indices)
 
-    def cosines(self, subset: Float[Tensor, " group"]) -> CosineStatistics:
-        """Return the cosines between all pairs of samples of the groups that ``subset`` marks."""
+    def cosines(self, chosen: Float[Tensor, "subset group"]) -> list[CosineStatistics]:
+        """Return the cosines between all pairs of samples of each subset of the groups."""
         self._flush()
-        merged = CosineState(self.width)
-        for g in subset.nonzero().flatten().tolist():
-            merged.merge(self._cosines[g])
-        return merged.result()
+        return merged_cosines(self._cosines, chosen)
 
     def _keep(self, pooled: Tensor, labels: Tensor | None) -> None:
         """Keep every so-many-th sample; without room, drop every other one and keep half as many."""

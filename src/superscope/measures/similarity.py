@@ -14,7 +14,7 @@ of cosines, n(‖m‖² + m·r_i) − 1, whose spread over i is n²mᵀCm.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,6 +119,35 @@ class CosineState:
         self.mean_direction = mean - step * (self.count / total)
         self.count = total
         return self
+
+
+@torch.no_grad()
+def merged_cosines(
+    states: Sequence[CosineState], chosen: Float[Tensor, "subset state"]
+) -> list[CosineStatistics]:
+    """Return the statistics of each subset of the states, which ``chosen`` marks with ones, as of their rows.
+
+    As merging the states of a subset, and many subsets at the cost of few: with n_g rows of mean m_g and
+    scatter C_g in part g, the whole has the mean m = Σ n_g m_g/n and the scatter
+    Σ C_g + n_g (m_g − m)(m_g − m)ᵀ.
+    """
+    device = next((state.scatter.device for state in states if state.count), states[0].scatter.device)
+    weights = chosen.double().to(device)
+    counts = torch.tensor([float(state.count) for state in states], dtype=torch.float64, device=device)
+    parts = torch.stack([state.mean_direction.to(device) for state in states])
+    scatters = torch.tensordot(weights, torch.stack([state.scatter.to(device) for state in states]), 1)
+    found = []
+    for subset, scatter in zip(weights, scatters, strict=True):
+        shares = subset * counts
+        n = int(shares.sum())
+        mean = shares @ parts / max(n, 1)
+        apart = parts - mean
+        whole = scatter + (apart * shares[:, None]).T @ apart
+        left_out = sum(
+            state.left_out for state, marked in zip(states, subset.tolist(), strict=True) if marked
+        )
+        found.append(_statistics(n, whole.trace(), whole.square().sum(), mean @ whole @ mean, left_out))
+    return found
 
 
 @torch.no_grad()

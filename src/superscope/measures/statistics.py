@@ -320,7 +320,7 @@ class LayerStatistics:
                 measures |= more
                 errors |= of
         if self.groups == 1 and self._samples is not None:  # the one error that needs no groups
-            errors["cosine_mean"] = self._samples.cosines(torch.ones(1)).standard_error
+            errors["cosine_mean"] = self._samples.cosines(torch.ones(1, 1))[0].standard_error
         return measures, errors
 
     def _ranks(self, chosen: Float[Tensor, "subset group"]) -> dict[str, list[float]]:
@@ -335,7 +335,7 @@ class LayerStatistics:
 
     def _cosines(self, chosen: Float[Tensor, "subset group"]) -> dict[str, list[float]]:
         assert self._samples is not None
-        pairs = [self._samples.cosines(subset) for subset in chosen]
+        pairs = self._samples.cosines(chosen)
         return {"cosine_mean": [pair.mean for pair in pairs], "cosine_std": [pair.std for pair in pairs]}
 
     def _sparsity(self, chosen: Float[Tensor, "subset group"]) -> dict[str, list[float]]:
