@@ -94,7 +94,9 @@ def read_layers(network: nn.Module, images: Images, device: str) -> Int[Tensor, 
     counts: dict[str, list[int]] = {}
 
     def read(name: str, _: nn.Module, output: Tensor) -> None:
-        moments = Moments(output.shape[1], device=output.device).update(output, unit_axis=1)
+        rows = output.movedim(1, -1).flatten(0, -2)
+        tall = rows if len(rows) >= rows.shape[1] else rows.T  # not centred, the other way round is the same
+        moments = Moments(tall.shape[1], device=tall.device).update(tall)
         unmixed = count_below(moments.singular_values(centred=False))
         counts[name] = [int(count_below_as_published(output)), int(unmixed)]
 
@@ -102,7 +104,9 @@ def read_layers(network: nn.Module, images: Images, device: str) -> Int[Tensor, 
     with torch.inference_mode(), capture(network.eval(), names, sink=read):
         network(scaled(batch.pixels.to(where), NORMALIZATION))
     inputs = scaled(images.pixels, NORMALIZATION)
-    survey = measure(network, (inputs, images.labels), names, batch_size=BATCH, device=device)
+    survey = measure(
+        network, inputs, names, measures=("ranks",), errors=False, batch_size=BATCH, device=device
+    )
     right = {row.name: int(row.measures["count_below"]) for row in survey.rows}
     return torch.tensor([[*both, right[name]] for name, both in counts.items()]).T.contiguous()
 
