@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from superscope.core.errors import InputError
+from superscope.core.runtime import threads
 
 WIDE = 256
 """From this width on, float32 rows are multiplied in float32, a block of rows at a time, and summed in
@@ -181,7 +182,8 @@ def singular_values(
     deviation σ in each entry has the spectral norm 2σ√width, with σ = ``rounding`` times the largest
     diagonal entry.
     """
-    eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)
+    with threads(1):  # thousands of small steps that wait for each other: beside other work a second thread,
+        eigenvalues = torch.linalg.eigvalsh(scatter).flip(-1)  # held up at each, cost 100 times what it saves
     largest = scatter.diagonal(dim1=-2, dim2=-1).amax(-1, keepdim=True)
     floor = largest * (2 * scatter.shape[-1] ** 0.5 * rounding)
     return torch.where(eigenvalues > floor, eigenvalues, 0).sqrt()
