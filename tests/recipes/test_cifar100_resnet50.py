@@ -164,7 +164,12 @@ def test_smoke_writes_a_whole_run(tmp_path):
     assert ran == {"N2-possible"}
     assert all("rehearsal with resnet18" in row.evidence for row in made if "falls" in row.id)
     assert sorted(table.stem for table in (path / "tables").iterdir()) == ["layers", "training"]
-    assert sorted(figure.stem for figure in (path / "figures").iterdir()) == ["accuracy", "control", "ratios"]
+    assert sorted(figure.stem for figure in (path / "figures").iterdir()) == [
+        "accuracy",
+        "control-published",
+        "control-right",
+        "ratios",
+    ]
     tensors = read_tensors(path / "tensors.safetensors")
     assert tensors["counts/trained"].shape == (1, 3, 20)
     assert (tensors["counts/trained"] > 0).all()
