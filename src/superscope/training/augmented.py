@@ -55,8 +55,9 @@ def crop_and_flip(
     """
     count, channels, height, width = pixels.shape
     padded = functional.pad(pixels, [padding] * 4)
-    corners = torch.randint(2 * padding + 1, (2, count, 1), generator=draws).to(pixels.device)
-    mirrored = torch.rand(count, 1, generator=draws).to(pixels.device) < 0.5
+    own = {"generator": draws, "device": draws.device}
+    corners = torch.randint(2 * padding + 1, (2, count, 1), **own).to(pixels.device)
+    mirrored = torch.rand(count, 1, **own).to(pixels.device) < 0.5
     rows = corners[0] + torch.arange(height, device=pixels.device)
     across = torch.arange(width, device=pixels.device)
     columns = corners[1] + torch.where(mirrored, across.flip(0), across)
