@@ -80,11 +80,11 @@ def test_the_row_kernel_equals_the_reference(
         tokens.view(-1)[place % tokens.numel()] = [torch.nan, torch.inf, -torch.inf][place % 3]
     mask = torch.rand(20, positions, generator=torch.Generator().manual_seed(seed)) < 0.7
     bounds = [0, *sorted(cuts), 20]
-    states = {path: LayerStatistics(width) for path in ("rows", "reference")}
-    for path, state in states.items():
-        for a, b in itertools.pairwise(bounds):
-            state.update(tokens[a:b], mask=mask[a:b] if masked else None, path=path)
-    rows, plain = states.values()
+    rows, plain = LayerStatistics(width), LayerStatistics(width)
+    for a, b in itertools.pairwise(bounds):
+        known = mask[a:b] if masked else None
+        rows.update(tokens[a:b], mask=known, path="rows")
+        plain.update(tokens[a:b], mask=known, path="reference")
     seen = [(state.rows, state.nonfinite, state.samples, state.dead) for state in (rows, plain)]
     assert seen[0] == seen[1]
     assert_alike(rows.measures(), plain.measures(), 1e-3)
@@ -106,6 +106,14 @@ def test_masked_positions_count_for_nothing() -> None:
     found = state.measures()
     assert found["cosine_mean"] == pytest.approx(measures.pairwise_cosine(means).mean, abs=1e-6)
     assert found["kurtosis"] == pytest.approx(float(measures.kurtosis(real).mean()), rel=1e-5)
+    assert state.values().sort().values.equal(tokens[mask].flatten().sort().values)
+
+
+def test_a_widening_layers_weights_go_where_the_batches_are() -> None:
+    weight, bias = torch.ones(4, 2), torch.ones(4)
+    state = LayerStatistics(4, device="meta", weight=weight, bias=bias)
+    for centred in (True, False):
+        assert state.products.scatter(torch.ones(1, 8), centred=centred).device.type == "meta"
 
 
 def test_a_widening_layer_has_the_moments_of_its_input() -> None:

@@ -48,8 +48,8 @@ class GroupedMoments:
         # with the first rows: the packed half does instead where rows are wide.
         self._gram: Tensor | None = None
         self._packed: Tensor | None = None
-        self._weight = None if weight is None else weight.detach().double()
-        self._bias = None if bias is None else bias.detach().double()
+        self._weight = None if weight is None else weight.detach().to(self._device, torch.float64)
+        self._bias = None if bias is None else bias.detach().to(self._device, torch.float64)
 
     @property
     def gram(self) -> Tensor:

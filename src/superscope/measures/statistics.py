@@ -132,7 +132,7 @@ class LayerStatistics:
         if maps.numel() == 0:
             return
         self._spectrum = None
-        self._keep_values(maps)
+        self._keep_values(maps, mask)
         inputs = maps if source is None else _maps(source, unit_axis)
         if self.products.shift is None:
             self.products.shift = _mean(inputs[:8], None if mask is None else mask[:8])
@@ -290,7 +290,10 @@ class LayerStatistics:
         return self._samples.classes.means if known and self._samples is not None else None
 
     def values(self) -> Tensor:
-        """Return an even sample of single activations, at most 65,536, non-finite ones included."""
+        """Return an even sample of single activations, at most 65,536, without those that a mask hides.
+
+        Non-finite ones are included.
+        """
         return self._values[: self._kept].clone()
 
     def measures(self) -> dict[str, float]:
@@ -349,10 +352,16 @@ class LayerStatistics:
         values = (frequency == 0).double().mean(1), frequency.mean(1), mean_peak
         return {name: value.tolist() for name, value in zip(_SPARSITY, values, strict=True)}
 
-    def _keep_values(self, maps: Tensor) -> None:
+    def _keep_values(self, maps: Tensor, mask: Tensor | None) -> None:
         """Keep some of the values; without room, drop every other one and keep half as many from here on."""
         flat = maps.reshape(-1)
-        some = flat[:: self._stride * max(1, len(flat) // _VALUES_A_BATCH)]
+        step = self._stride * max(1, len(flat) // _VALUES_A_BATCH)
+        some = flat[::step]
+        if mask is not None:
+            places = torch.arange(0, len(flat), step)
+            positions = maps.shape[2]
+            samples = places.div(self.width * positions, rounding_mode="floor")
+            some = some[mask[samples, places % positions].to(some.device)]
         if self._kept + len(some) > len(self._values):
             left = self._values[: self._kept : 2].clone()
             self._kept, self._stride = len(left), 2 * self._stride
