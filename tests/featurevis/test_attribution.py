@@ -262,3 +262,12 @@ def test_models_without_logits_or_gradients_are_refused():
         integrated_gradients(Rounded(), images(), 0)
     with pytest.raises(InputError, match=r"torch.int64 of the shape \[0, 3\]|floating"):
         integrated_gradients(nn.Linear(3, 2), torch.zeros(0, 3), 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_a_graphics_card_gets_what_it_gets_on_the_processor():
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)), torch.randn(4, 6)
+    on_processor = integrated_gradients(model, inputs, [0, 1, 2, 0])
+    on_card = integrated_gradients(model.cuda(), inputs, [0, 1, 2, 0])
+    torch.testing.assert_close(on_card.values, on_processor.values, rtol=1e-4, atol=1e-5)

@@ -83,7 +83,7 @@ def integrated_gradients(
         ) from error
     with _evaluation(model):
         after = _logits(model, x, batch_size)
-        chosen = _targets(targets, *after.shape)
+        chosen = _targets(targets, *after.shape).to(x.device)
         before = _logits(model, b, batch_size)
 
         def path(sample: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +139,7 @@ def expected_gradients(
     alphas = torch.rand(shape, generator=generator, device=device).to(x)
     with _evaluation(model):
         after = _logits(model, x, batch_size)
-        chosen = _targets(targets, *after.shape)
+        chosen = _targets(targets, *after.shape).to(x.device)
         before = _logits(model, rows, batch_size).double().mean(0, keepdim=True).expand(len(x), -1)
 
         def path(sample: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
