@@ -111,6 +111,8 @@ def test_input_that_cannot_be_used_is_told() -> None:
         describe(Tied(), torch.zeros(1, 3), input_size=(3,))
     with pytest.raises(InputError, match=r"input size \[3, 0\]"):
         describe(Tied(), input_size=(3, 0))
+    with pytest.raises(InputError, match="weights go with a model given by name"):
+        describe(Tied(), weights="tied.pth")
 
 
 @DOT

@@ -59,6 +59,7 @@ def test_padding_counts_for_nothing() -> None:
     other = data | {"input_ids": data["input_ids"].where(data["attention_mask"].bool(), 5)}
     one, two = measure(model, data, "norm"), measure(model, other, "norm")
     assert one.table.equals(two.table)
+    assert one.rows[0].values.equal(two.rows[0].values)
     everything = measure(model, {"input_ids": data["input_ids"]}, "norm")
     assert row(everything, "norm")["rows"] == 280
     assert row(everything, "norm")["participation_ratio"] != row(one, "norm")["participation_ratio"]
@@ -154,6 +155,17 @@ def test_labels_that_are_no_classes_are_left_aside() -> None:
     survey = measure(nn.Sequential(nn.Linear(3, 4)), (randn(60, 3), torch.full((60,), -100)))
     assert "silhouette" not in survey.table
     assert math.isnan(survey.accuracy)
+    assert survey.notes == ("labels below 0, of no class: 60; so classes are not compared",)
+
+
+def test_some_samples_without_a_class_are_told_and_have_no_accuracy() -> None:
+    x = randn(60, 4).abs()
+    labels = x.argmax(1).where(torch.arange(60) != 7, -1)
+    survey = measure(nn.Sequential(nn.ReLU()), (x, labels), batch_size=10)
+    assert "silhouette" not in survey.table
+    assert survey.accuracy == 1.0  # of the 59 others
+    assert survey.notes == ("labels below 0, of no class: 1; so classes are not compared",)
+    assert measure(nn.Sequential(nn.ReLU()), (x, labels), measures=["ranks"]).notes == ()
 
 
 def test_separation_is_of_the_samples_pooled_over_positions() -> None:

@@ -375,6 +375,10 @@ def test_labels_give_an_accuracy_where_there_is_one_logit_a_class() -> None:
         measure(model, (x, labels + 4)).accuracy
     )  # labels beyond the logits are of something else
     assert measure(model, (x, wrong), samples=20).facts()["accuracy"] == "75.00%"
+    finer = torch.where(torch.arange(20) < 18, wrong, 9)  # four logits: the first batches fit by chance
+    assert math.isnan(measure(model, (x, finer), batch_size=6).accuracy)
+    one_logit = nn.Sequential(nn.Linear(4, 1))
+    assert math.isnan(measure(one_logit, (x, torch.zeros(20, dtype=torch.int64))).accuracy)
 
 
 def test_samples_are_the_number_asked_for_and_a_seeds_own() -> None:

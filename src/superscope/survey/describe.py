@@ -21,7 +21,7 @@ from superscope.core.random import generator
 from superscope.data import batches
 from superscope.report import DataTable, Drawing, Facts, Page, Prose, Section, render
 from superscope.survey.architecture_picture import draw
-from superscope.survey.inputs import load_inputs
+from superscope.survey.inputs import load_inputs, refusal
 
 Inputs = Tensor | dict[str, Tensor]
 _TEXT = "a short text, to see the shapes"
@@ -180,8 +180,13 @@ def describe(
     Raises:
         ModelError: when the model cannot be built, or cannot take the sample.
         DataError: when the data cannot be found or read.
-        InputError: when both data and an input size are given, or the size holds a zero.
+        InputError: when both data and an input size are given, or the size holds a zero; and for weights of a
+            model that is not given by name.
     """
+    if weights is not None and isinstance(model, nn.Module):
+        raise InputError(
+            "weights go with a model given by name; load them into the module before describing it"
+        )
     if data is not None and input_size is not None:
         raise InputError("data and an input size both came; give one of them")
     if input_size is not None and (not input_size or min(input_size) < 1):
@@ -292,8 +297,7 @@ def _outputs(network: nn.Module, inputs: Inputs) -> dict[int, str]:
             network, input_data=batch, depth=1000, verbose=0, mode="eval", device=like.device
         )
     except Exception as error:  # a person's own model can raise anything
-        cause = error.__cause__ or error
-        reason = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        reason = refusal(network, inputs, error)
         raise ModelError(
             f"the model cannot take a sample of shape {_shapes(inputs)}: {reason}; give --data or "
             f"--input-size that it was made for"

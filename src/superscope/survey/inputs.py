@@ -1,11 +1,15 @@
 """Data as the model that is named wants it: its tokenizer, its scale and size of images."""
 
+from torch import Tensor, nn
+
+from superscope.core.errors import DataError
 from superscope.data import Normalization, load_data
 from superscope.data.named import Normalize
 from superscope.models import Preparation, load_preparation
 
 _KNOWS_ITS_SCALE = ("hf:", "timm:", "torchvision:")
 _RESIZED = ("images:", "hf:")
+_IMAGES = ("digits", "mnist", "cifar10", "cifar100", "images")
 
 
 def load_inputs(
@@ -25,10 +29,13 @@ def load_inputs(
     longest text, the size of images, and, for models of a hub, their mean and deviation.
 
     Raises:
-        DataError: as :func:`superscope.data.load_data` does.
+        DataError: as :func:`superscope.data.load_data` does, and for images where the model reads text.
         ModelError: as :func:`superscope.models.load_preparation` does.
     """
     wanted = Preparation() if model is None else load_preparation(model)
+    reads_text = wanted.tokenizer is not None and wanted.mean is None and wanted.image_size is None
+    if reads_text and data.partition(":")[0] in _IMAGES:
+        raise DataError(f"{model} reads text, and {data} is a set of images; give text:FILE or hf:DATASET")
     scale: Normalize | Normalization = normalize
     knows = model is not None and model.startswith(_KNOWS_ITS_SCALE)
     if normalize == "auto" and knows and wanted.mean is not None and wanted.std is not None:
@@ -45,3 +52,15 @@ def load_inputs(
         image_column=image_column,
         label_column=label_column,
     )
+
+
+def refusal(network: nn.Module, inputs: Tensor | dict[str, Tensor], error: Exception) -> str:
+    """Return in a line why a network cannot take inputs, from what it raised."""
+    needs_both = getattr(getattr(network, "config", None), "is_encoder_decoder", False)
+    if needs_both and (isinstance(inputs, Tensor) or "decoder_input_ids" not in inputs):
+        return (
+            "it is an encoder with a decoder, which also wants decoder_input_ids; take FILE.py:FUNCTION with a "
+            "function that returns model.get_encoder(), or one for batches that have them"
+        )
+    cause = error.__cause__ or error
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)

@@ -18,7 +18,7 @@ from superscope.core.runtime import resolve_device
 from superscope.data import Batch, batches
 from superscope.measures.statistics import Family
 from superscope.models import check_finite
-from superscope.survey.inputs import load_inputs
+from superscope.survey.inputs import load_inputs, refusal
 from superscope.survey.layer import MEASURED, LayerRow, Measured, layer_row
 from superscope.survey.recorder import Recorder
 from superscope.survey.result import Survey
@@ -120,8 +120,8 @@ def measure(
         samples=tally.samples,
         accuracy=tally.accuracy(),
         seconds=time.perf_counter() - started,
-        classes=getattr(source, "classes", None),
-        notes=_notes(source),
+        classes=_classes(source),
+        notes=_notes(source, tally.nameless if "separation" in measures else 0),
     )
 
 
@@ -135,11 +135,19 @@ def _families(measures: Sequence[Measured]) -> list[Family]:
     return [family for family, yes in wanted.items() if yes]
 
 
-def _notes(source: object) -> tuple[str, ...]:
+def _classes(source: object) -> tuple[str, ...] | None:
+    names = getattr(source, "classes", None)  # of a person's own data set, it may be anything
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else None
+
+
+def _notes(source: object, nameless: int) -> tuple[str, ...]:
+    notes = []
     cut = getattr(source, "truncated", 0)
-    if not isinstance(cut, int) or not cut:
-        return ()
-    return (f"{cut:,} texts cut to {getattr(source, 'max_length', None)} tokens",)
+    if isinstance(cut, int) and cut:
+        notes.append(f"{cut:,} texts cut to {getattr(source, 'max_length', None)} tokens")
+    if nameless:
+        notes.append(f"labels below 0, of no class: {nameless:,}; so classes are not compared")
+    return tuple(notes)
 
 
 def _called(data: object) -> str:
@@ -152,20 +160,28 @@ class _Tally:
 
     def __init__(self) -> None:
         self.samples = self.batches = self.right = self.labelled = 0
+        self.nameless = 0
+        """Samples with a label below 0, which names no class."""
+        self._alike = True
+        """Whether every label so far was one of the logits'."""
 
     def add(self, batch: Batch, output: object) -> None:
         self.samples += len(batch)
         self.batches += 1
-        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-        if batch.labels is None or not isinstance(logits, Tensor) or logits.ndim != 2:
+        if batch.labels is None:
             return
-        least, most = int(batch.labels.min()), int(batch.labels.max())
-        if logits.shape[0] == len(batch.labels) and least >= 0 and most < logits.shape[1]:
+        known = int((batch.labels >= 0).sum())
+        self.nameless += len(batch) - known
+        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+            return
+        self._alike &= len(logits) == len(batch) and int(batch.labels.max()) < logits.shape[1]
+        if self._alike:
             self.right += int((logits.argmax(1).cpu() == batch.labels.cpu()).sum())
-            self.labelled += len(batch)
+            self.labelled += known
 
     def accuracy(self) -> float:
-        return self.right / self.labelled if self.labelled else math.nan
+        return self.right / self.labelled if self.labelled and self._alike else math.nan
 
 
 def _load(name: str, weights: str | Path | None, seed: int) -> nn.Module:
@@ -205,7 +221,7 @@ def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: Rec
             raise
         tensors = {"": inputs} if isinstance(inputs, Tensor) else inputs
         shapes = ", ".join(f"{name} {list(value.shape)}".strip() for name, value in tensors.items())
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = refusal(model, inputs, error)
         raise ModelError(
             f"the model cannot take a batch of shape {shapes}: {reason}; give it data that it was made for"
         ) from error

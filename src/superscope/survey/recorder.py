@@ -52,9 +52,11 @@ class Recorder:
 
     def expect(self, batch: Batch) -> None:
         """Say which batch the next calls are about."""
-        self._size, self._mask = len(batch), batch.mask
-        labels = batch.labels
-        self._labels = labels if labels is not None and bool((labels >= 0).all()) else None
+        mask, labels = batch.mask, batch.labels
+        self._size = len(batch)
+        self._mask = None if mask is None else mask.to(self._device)  # once, and not for every layer
+        known = labels is not None and bool((labels >= 0).all())
+        self._labels = labels.to(self._device) if labels is not None and known else None
 
     def __call__(self, name: str, module: nn.Module, output: Tensor, source: Tensor | None) -> None:
         """Add a layer's output to its state."""
