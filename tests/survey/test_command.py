@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from superscope.core import ConfigError, LayerError, artifacts, from_json
+from superscope.core import ConfigError, InputError, LayerError, artifacts, from_json
 from superscope.survey import MeasureConfig, run_measure
 
 
@@ -53,9 +53,16 @@ def test_the_same_config_twice_gives_two_folders_and_the_same_bits() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "error"),
-    [({"samples": 0, "batch_size": 0}, ConfigError), ({"layers": "nothing"}, LayerError)],
+    [
+        ({"samples": 0, "batch_size": 0}, ConfigError),
+        ({"layers": "nothing"}, LayerError),
+        ({"layers": "0", "picture": "1"}, InputError),
+    ],
 )
-def test_a_failure_makes_no_folder(fields: dict[str, object], error: type[Exception]) -> None:
+def test_a_failure_comes_before_the_work_and_makes_no_folder(
+    fields: dict[str, object], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("superscope.survey.command.measure", lambda *_, **__: pytest.fail("it went to work"))
     with pytest.raises(error):
         run_measure(settings(**fields))
     assert {path.name for path in Path().iterdir()} - {"__pycache__"} == {"mine.py"}

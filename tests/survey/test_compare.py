@@ -173,6 +173,18 @@ def test_what_cannot_be_compared_is_one_line_and_writes_nothing(
     assert files() == before
 
 
+def test_layers_that_a_model_lacks_are_told_before_any_is_measured(
+    run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del run  # it goes to a folder of its own
+    Path("nets.py").write_text(NETS)
+    monkeypatch.setattr("superscope.survey.compare.measure", lambda *_, **__: pytest.fail("it went to work"))
+    config = CompareConfig(("digits-mlp", "nets.py:net"), data="digits", layers="fc*", out=Path("out"))
+    with pytest.raises(ConfigError, match=r"compare: nets.py:net: no layer matches 'fc\*'"):
+        run_compare(config)
+    assert files() == {"nets.py"}
+
+
 def test_faults_of_the_config_come_before_any_run_is_read() -> None:
     with pytest.raises(ConfigError, match="batch_size"):
         run_compare(CompareConfig(("nowhere",), batch_size=0))

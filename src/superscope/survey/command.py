@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 from tyro.conf import Positional, arg
 
+from superscope.activations import select_layers
 from superscope.core import InputError, checked, config, open_run
 from superscope.survey.inputs import load_inputs
 from superscope.survey.layer import MEASURED, Measured
 from superscope.survey.measure import measure
 from superscope.survey.result import Survey
+from superscope.training import load_model
 
 
 @config
@@ -88,20 +90,24 @@ def run_measure(config: MeasureConfig) -> tuple[Survey, Path]:
         image_column=config.image_column,
         label_column=config.label_column,
     )
+    network = load_model(config.model, config.weights, seed=config.seed)
+    chosen = list(select_layers(network, config.layers))
+    if config.picture not in ("last", "none", *chosen):
+        few = ", ".join([*chosen[:6], *["..."] * (len(chosen) > 6)])
+        raise InputError(f"--picture {config.picture}: no such layer is measured; choose {few}, last or none")
     survey = measure(
-        config.model,
+        network,
         data,
         config.layers,
         config.samples,
         measures=config.measures,
         errors=config.errors,
-        weights=config.weights,
         batch_size=config.batch_size,
         seed=config.seed,
         device=config.device,
     )
-    survey = dataclasses.replace(survey, data=config.data)
-    layer = _drawn(config.picture, survey)
+    survey = dataclasses.replace(survey, model=config.model, data=config.data)
+    page = survey.page(_drawn(config.picture, survey))  # whatever fails in it, before a file is written
     hashes = run.tensors(survey.tensors())
     run.table("layers", survey.table)
     run.table("ranks", survey.ranks)
@@ -109,16 +115,10 @@ def run_measure(config: MeasureConfig) -> tuple[Survey, Path]:
         run.figure("ranks", survey.figure())
     run.metric(**survey.facts())
     run.metric(tensor_hashes=hashes)
-    return survey, run.finish(survey.page(layer))
+    return survey, run.finish(page)
 
 
 def _drawn(picture: str, survey: Survey) -> str | None:
-    """Return the layer to draw samples of, after a look at whether there is such a layer."""
+    """Return the layer to draw samples of; None where it was left out, or no samples were kept."""
     kept = [row.name for row in survey.rows if row.kept is not None]
-    if picture == "none" or not kept:
-        return None
-    if picture != "last" and picture not in kept:
-        raise InputError(
-            f"--picture {picture}: no such layer was measured; choose {', '.join(kept[:6])}, last or none"
-        )
-    return kept[-1] if picture == "last" else picture
+    return next((name for name in reversed(kept) if picture in ("last", name)), None)

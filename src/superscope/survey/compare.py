@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from tyro.conf import Positional, arg
 
-from superscope.core import ConfigError, SuperscopeError, checked, config, open_run
+from superscope.activations import select_layers
+from superscope.core import ConfigError, LayerError, SuperscopeError, checked, config, open_run
 from superscope.core.runs import CONFIG
+from superscope.models import DigitsMLP
 from superscope.survey.compare_page import main_measures
 from superscope.survey.comparison import Comparison, compare_groups
 from superscope.survey.grouping import Groups, named_arguments, read_groups
@@ -126,9 +128,13 @@ def _measured(config: CompareConfig) -> Groups:
     for (_, model), file in zip_longest(models, weights[: len(models)]):
         with _gathered(faults):
             _inputs(config, model)
-        if model != _SEEDED or file is not None:
-            with _gathered(faults):
-                load_model(model, file)
+        with _gathered(faults):
+            seeded = model == _SEEDED and file is None  # trained later
+            network = DigitsMLP() if seeded else load_model(model, file)
+            try:
+                select_layers(network, config.layers)
+            except LayerError as error:
+                faults.append(f"{model}: {error}")
     if faults:
         raise ConfigError("compare", list(dict.fromkeys(faults)))
     return {
