@@ -59,8 +59,8 @@ def refusal(network: nn.Module, inputs: Tensor | dict[str, Tensor], error: Excep
     needs_both = getattr(getattr(network, "config", None), "is_encoder_decoder", False)
     if needs_both and (isinstance(inputs, Tensor) or "decoder_input_ids" not in inputs):
         return (
-            "it is an encoder with a decoder, which also wants decoder_input_ids; take FILE.py:FUNCTION with a "
-            "function that returns model.get_encoder(), or one for batches that have them"
+            "it is an encoder with a decoder, which also wants decoder_input_ids; take FILE.py:FUNCTION with "
+            "a function that returns model.get_encoder(), or one for batches that have them"
         )
     cause = error.__cause__ or error
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
