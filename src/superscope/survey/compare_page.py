@@ -145,7 +145,7 @@ def overview(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(comparison: "Comparison") -> str:
-    """Return the overview, and the main measures' differences that stand out, as text."""
+    """Return the seeds of each group, the overview and the notes as text."""
     counts = {name: len(parts) for name, parts in comparison.groups.items()}
     reference = next(iter(counts))
     seeds = ", ".join(f"{name} ({count} seed{'s' * (count != 1)})" for name, count in counts.items())

@@ -143,7 +143,7 @@ def compare(
     Args:
         groups: surveys or paths of runs by the name of their group, several where a group has several seeds;
             or a list of paths of runs, which are grouped by their configs
-            (:func:`superscope.survey.read_groups`).
+            (:func:`superscope.survey.grouping.read_groups`).
         paired: whether the seeds of a group go with those of the first in their order; None pairs those of
             runs whose seeds are the same, and no surveys, since a survey does not know its seed.
         seed: of the bootstrap.
