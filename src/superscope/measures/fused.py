@@ -1,11 +1,11 @@
 """One pass over a conv map while it lies in the cache: Gram, sums, activity and kurtosis together.
 
 The plain reference is that of :meth:`superscope.measures.statistics.LayerStatistics.update` with
-``path="reference"``; a property test holds the two together. A block is ``BLOCK`` positions with all their channels: it is shifted
-into a small buffer, looked at for non-finite values, and multiplied there in float32; blocks are summed in
-float64. The loops over positions are the inner ones: written as vectors where the most time goes
-(:mod:`superscope.measures.tiles`), elsewhere on row views so that LLVM vectorises them. Groups run beside
-each other, a task each, so the result does not depend on the number of threads.
+``path="reference"``; a property test holds the two together. A block is ``BLOCK`` positions with all their
+channels: it is shifted into a small buffer, looked at for non-finite values, and multiplied there in float32;
+blocks are summed in float64. The loops over positions are the inner ones: written as vectors where the most
+time goes (:mod:`superscope.measures.tiles`), elsewhere on row views so that LLVM vectorises them. Groups run
+beside each other, a task each, so the result does not depend on the number of threads.
 """
 
 import threading

@@ -1,9 +1,9 @@
 """One look at each row of activations while it lies in the first-level cache: sums, activity, kurtosis.
 
 For activations whose units lie side by side: tokens, linear layers, and conv maps with their channels moved
-last. The plain reference is that of :meth:`superscope.measures.statistics.LayerStatistics.update`
-with ``path="reference"``; a property test holds the two together. Shares of the samples are tasks that write nowhere else, so the result
-does not depend on the number of threads.
+last. The plain reference is that of :meth:`superscope.measures.statistics.LayerStatistics.update` with
+``path="reference"``; a property test holds the two together. Shares of the samples are tasks that write
+nowhere else, so the result does not depend on the number of threads.
 """
 
 from typing import no_type_check
