@@ -116,6 +116,13 @@ def test_input_that_cannot_be_used_is_told() -> None:
 
 
 @DOT
+def test_a_network_of_other_precision_has_outputs_and_a_picture() -> None:
+    found = describe(torch.nn.Sequential(torch.nn.Linear(3, 4)).double(), torch.zeros(1, 3))
+    assert rows(found.table)["0"][1] == "4"
+    assert "Linear 4" in found.picture()
+
+
+@DOT
 def test_the_picture_has_the_layers_and_their_order() -> None:
     found = describe("digits-mlp")
     svg = found.picture()

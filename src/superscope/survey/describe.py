@@ -19,11 +19,11 @@ from superscope.core import artifacts, checked, config, open_run
 from superscope.core.errors import InputError, LayerError, ModelError
 from superscope.core.random import generator
 from superscope.data import batches
+from superscope.data.samples import Inputs
 from superscope.report import DataTable, Drawing, Facts, Page, Prose, Section, render
 from superscope.survey.architecture_picture import draw
-from superscope.survey.inputs import load_inputs, refusal
+from superscope.survey.inputs import load_inputs, placed, refusal
 
-Inputs = Tensor | dict[str, Tensor]
 _TEXT = "a short text, to see the shapes"
 _DESCRIPTIONS = {
     "layer": "its name, as --layers takes it",
@@ -194,6 +194,9 @@ def describe(
     network = model if isinstance(model, nn.Module) else _load(model, weights)
     name = model if isinstance(model, str) else type(model).__name__
     inputs, sample = _sample(network, name, data, input_size)
+    if inputs is not None:
+        home = next((value.device for value in network.parameters()), torch.device("cpu"))
+        inputs = placed(network, inputs, home)
     outputs = {} if inputs is None else _outputs(network, inputs)
     measured = _measured(network)
     own = list({id(value): value for value in network.parameters() if not is_lazy(value)}.values())
@@ -283,18 +286,11 @@ def _outputs(network: nn.Module, inputs: Inputs) -> dict[int, str]:
     """Return the shape of each module's first output, by its id, from torchinfo's pass."""
     import torchinfo
 
-    like = next((value for value in network.parameters() if value.is_floating_point()), torch.zeros(()))
-
-    def moved(value: Tensor) -> Tensor:
-        return value.to(like.device, like.dtype if value.is_floating_point() else None)
-
     modes = {module: module.training for module in network.modules()}
-    batch = (
-        moved(inputs) if isinstance(inputs, Tensor) else {key: moved(value) for key, value in inputs.items()}
-    )
+    first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
     try:
         found = torchinfo.summary(
-            network, input_data=batch, depth=1000, verbose=0, mode="eval", device=like.device
+            network, input_data=inputs, depth=1000, verbose=0, mode="eval", device=first.device
         )
     except Exception as error:  # a person's own model can raise anything
         reason = refusal(network, inputs, error)

@@ -1,10 +1,12 @@
 """Data as the model that is named wants it: its tokenizer, its scale and size of images."""
 
+import torch
 from torch import Tensor, nn
 
 from superscope.core.errors import DataError
 from superscope.data import Normalization, load_data
 from superscope.data.named import Normalize
+from superscope.data.samples import Inputs
 from superscope.models import Preparation, load_preparation
 
 _KNOWS_ITS_SCALE = ("hf:", "timm:", "torchvision:")
@@ -54,7 +56,19 @@ def load_inputs(
     )
 
 
-def refusal(network: nn.Module, inputs: Tensor | dict[str, Tensor], error: Exception) -> str:
+def placed(network: nn.Module, inputs: Inputs, device: torch.device) -> Inputs:
+    """Return inputs on ``device``, floating ones in the type of the network's parameters."""
+    kind = next((value.dtype for value in network.parameters() if value.is_floating_point()), None)
+
+    def moved(value: Tensor) -> Tensor:
+        return value.to(device, kind if value.is_floating_point() else None)
+
+    return (
+        moved(inputs) if isinstance(inputs, Tensor) else {key: moved(value) for key, value in inputs.items()}
+    )
+
+
+def refusal(network: nn.Module, inputs: Inputs, error: Exception) -> str:
     """Return in a line why a network cannot take inputs, from what it raised."""
     needs_both = getattr(getattr(network, "config", None), "is_encoder_decoder", False)
     if needs_both and (isinstance(inputs, Tensor) or "decoder_input_ids" not in inputs):

@@ -18,7 +18,7 @@ from superscope.core.runtime import resolve_device
 from superscope.data import Batch, batches
 from superscope.measures.statistics import Family
 from superscope.models import check_finite
-from superscope.survey.inputs import load_inputs, refusal
+from superscope.survey.inputs import load_inputs, placed, refusal
 from superscope.survey.layer import MEASURED, LayerRow, Measured, layer_row
 from superscope.survey.recorder import Recorder
 from superscope.survey.result import Survey
@@ -206,16 +206,10 @@ def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: Recorder) -> object:
-    kind = next((value.dtype for value in model.parameters() if value.is_floating_point()), None)
-
-    def moved(value: Tensor) -> Tensor:
-        return value.to(device, kind if value.is_floating_point() else None)
-
     inputs = batch.inputs
     try:
-        if isinstance(inputs, Tensor):
-            return model(moved(inputs))
-        return model(**{name: moved(value) for name, value in inputs.items()})
+        given = placed(model, inputs, device)
+        return model(given) if isinstance(given, Tensor) else model(**given)
     except Exception as error:  # the model is a person's own and can raise anything
         if recorder.busy or isinstance(error, SuperscopeError):
             raise
