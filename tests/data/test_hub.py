@@ -275,6 +275,15 @@ def test_hidden_labels_are_none(tmp_path):
     assert texts_of(load("hf:d"), [0]) == ([[1]], None)
 
 
+def test_labels_that_are_several_or_missing_are_none(tmp_path):
+    many = 1100  # more values than there may be names
+    tables = {"several": [[0, 2], [1]], "missing": [*range(many - 1), None]}
+    for name, labels in tables.items():
+        save(tmp_path / name / "a.parquet", {"text": ["a"] * len(labels), "labels": labels})
+        assert texts_of(load(f"hf:{name}"), [0]) == ([[1]], None)
+        fails(f"hf:{name}", "'labels' holds no class labels", label_column="labels")
+
+
 def test_a_text_that_is_not_there(tmp_path):
     save(tmp_path / "d" / "a.parquet", {"text": ["a", None]})
     with pytest.raises(DataError, match="d has no text in row 1 of the column 'text'"):

@@ -59,7 +59,7 @@ def labels_of(table: Any, wanted: str | None, taken: str) -> tuple[np.ndarray | 
     Raises:
         DataError: when the column named is not there, or holds no class labels.
     """
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Value
 
     features = {name: feature for name, feature in table.features.items() if name != taken}
     typed = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
@@ -72,8 +72,10 @@ def labels_of(table: Any, wanted: str | None, taken: str) -> tuple[np.ndarray | 
     if isinstance(features[name], ClassLabel):
         numbers, classes = column.fill_null(-1).to_numpy().astype(np.int64), tuple(features[name].names)
     else:
-        code = LabelCode(column.unique().to_pylist())
-        if not code.usable and not (code.numeric and str(column.type).startswith(("int", "uint"))):
+        single = isinstance(features[name], Value)  # and not a list of labels for each sample
+        code = LabelCode(column.unique().to_pylist() if single else [None])
+        whole = str(column.type).startswith(("int", "uint")) and column.null_count == 0
+        if not code.usable and not whole:
             if wanted is None:
                 return None, None
             raise DataError(
