@@ -49,7 +49,8 @@ def resnet18_survey(quick: bool) -> None:
             ),
             "convolutions, all measures": lambda model=model: ss.measure(model, data, CONVOLUTIONS, count),
         }
-        times = in_turns(rivals, 1 if quick else 3)
+        ss.measure(model, data, CONVOLUTIONS, 256)
+        times = in_turns(rivals, 1 if quick else 2, warm=True)
         for what, seconds in times.items():
             asked = "≤ 1.3" if "streaming" in what else ""
             shown = ratio(seconds, times["plain forward passes"])
@@ -101,7 +102,8 @@ def resnet50_ranks(quick: bool) -> None:
         what: _peak(kind, count)
         for what, kind in zip(rivals, ("forward", "svd", "ranks", "all"), strict=True)
     }
-    times = in_turns(rivals, 1 if quick else 3)
+    ss.measure(model, data, CONVOLUTIONS, 256)
+    times = in_turns(rivals, 1 if quick else 2, warm=True)
     svd = times["`numpy.linalg.svd` of each layer's matrix"]
     header(
         f"ResNet-50, 53 convolutions, {count:,} images at 32×32", "seconds (median)", "SVD's time over this",

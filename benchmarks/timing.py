@@ -9,15 +9,17 @@ import torch
 
 
 def in_turns(
-    rivals: Mapping[str, Callable[[], object]], rounds: int, *, settle: bool = False
+    rivals: Mapping[str, Callable[[], object]], rounds: int, *, settle: bool = False, warm: bool = False
 ) -> dict[str, list[float]]:
     """Return the wall seconds of each rival in each round, after one round that is not counted.
+
+    ``warm`` leaves the uncounted round out, for long work that was tried on little data before.
 
     ``settle`` runs a rival once uncounted before each counted run: for short work, which the threads of the
     rival before it, still spinning, would slow.
     """
     times: dict[str, list[float]] = {name: [] for name in rivals}
-    for round_ in range(rounds + 1):
+    for round_ in range(1 if warm else 0, rounds + 1):
         for name, work in rivals.items():
             if settle:
                 work()

@@ -172,10 +172,11 @@ def test_only_the_families_asked_for() -> None:
     assert ranks.class_means() is None
 
 
-def test_kept_samples_are_even_and_keep_their_labels() -> None:
+@pytest.mark.parametrize("batch", [5, 50])
+def test_kept_samples_are_even_and_keep_their_labels(batch: int) -> None:
     state = LayerStatistics(3)
-    for start in range(0, 9_000, 50):
-        numbers = torch.arange(start, start + 50)
+    for start in range(0, 9_000, batch):
+        numbers = torch.arange(start, start + batch)
         state.update(numbers[:, None].float().expand(-1, 3), labels=numbers % 7)
     kept = state.kept()
     assert kept is not None

@@ -6,11 +6,16 @@ W = QR, the rows Rx have the lengths and angles of Wx in as many dimensions as x
 had without a matrix of y's width.
 """
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from superscope.measures.moments import SINGLE, WIDE, Moments, shifted_sums
+
+_PACKED, _MANY = 64, 2**18
+"""Narrower rows than ``WIDE`` are multiplied in float32, too, from so many units and values at once on."""
 
 
 class GroupedMoments:
@@ -70,7 +75,8 @@ class GroupedMoments:
             return
         if self.shift is None:
             self.shift = torch.zeros(self.width, dtype=torch.float64, device=rows.device)
-        if rows.device.type == "cpu" and self.width >= WIDE and rows.dtype != torch.float64:
+        wide = self.width >= WIDE or (self.width >= _PACKED and rows.numel() >= _MANY)
+        if wide and rows.device.type == "cpu" and rows.dtype != torch.float64:
             from superscope.measures.wide import add_products, packed_products
 
             if self._packed is None:
@@ -98,17 +104,21 @@ class GroupedMoments:
         gram, total, rows = self._about_zero(weights) if not centred else self._about_mean(weights)
         if self._weight is None:
             return gram
-        if centred:
-            R = torch.linalg.qr(self._weight, mode="r").R
+        if centred or self._bias is None:
+            R = self._triangle
             return R @ gram @ R.mT
         # y = [W b] (x, 1)
-        bias = torch.zeros(len(self._weight)).to(self._weight) if self._bias is None else self._bias
-        R = torch.linalg.qr(torch.cat([self._weight, bias[:, None]], 1), mode="r").R
+        R = torch.linalg.qr(torch.cat([self._weight, self._bias[:, None]], 1), mode="r").R
         augmented = torch.zeros(len(gram), self.width + 1, self.width + 1).to(gram)
         augmented[:, :-1, :-1] = gram
         augmented[:, -1, :-1] = augmented[:, :-1, -1] = total
         augmented[:, -1, -1] = rows
         return R @ augmented @ R.mT
+
+    @cached_property
+    def _triangle(self) -> Tensor:
+        assert self._weight is not None
+        return torch.linalg.qr(self._weight, mode="r").R
 
     def moments(self) -> Moments:
         """Return the moments of all rows y."""

@@ -16,7 +16,7 @@ from superscope.measures.similarity import CosineState, CosineStatistics, merged
 MOST_KEPT = 1_024
 """Samples that are kept of a layer; fewer where it is wide."""
 _MOST_VALUES = 2**19
-_POOLED_VALUES = 2**18
+_POOLED_VALUES, _MOST_POOLED = 2**18, 512
 SPACE = "activations averaged over positions"
 
 
@@ -70,13 +70,15 @@ class PooledSamples:
 
     def cosines(self, chosen: Float[Tensor, "subset group"]) -> list[CosineStatistics]:
         """Return the cosines between all pairs of samples of each subset of the groups."""
-        self._flush()
+        self.flush()
         return merged_cosines(self._cosines, chosen)
 
     def _keep(self, pooled: Tensor, labels: Tensor | None) -> None:
         """Keep every so-many-th sample; without room, drop every other one and keep half as many."""
         while True:
-            places = torch.arange(-self.seen % self._every, len(pooled), self._every)
+            places = torch.tensor(
+                range(-self.seen % self._every, len(pooled), self._every), dtype=torch.int64
+            )
             if self._count + len(places) <= len(self._kept):
                 break
             left = self._kept[: self._count : 2].clone()
@@ -92,15 +94,16 @@ class PooledSamples:
     def _pool(self, pooled: Tensor, first: int) -> None:
         """Put a batch's samples by for the cosines, whose products are cheaper many rows at a time."""
         if self._waiting + len(pooled) > len(self._pooled):
-            self._flush()
+            self.flush()
         if len(pooled) > len(self._pooled):
-            rows = max(len(pooled), _POOLED_VALUES // self.width)
+            rows = max(len(pooled), _POOLED_VALUES // self.width, min(self.width, _MOST_POOLED))
             self._pooled = torch.empty(rows, self.width, dtype=torch.float64, device=pooled.device)
         self._pooled[self._waiting : self._waiting + len(pooled)] = pooled
         self._parts.append((first, self._waiting, len(pooled)))
         self._waiting += len(pooled)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Take the samples that wait into the cosines."""
         for g, cosine in enumerate(self._cosines):
             parts = [
                 self._pooled[start : start + count][share((g - first) % self.groups, self.groups, count)]

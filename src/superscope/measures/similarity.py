@@ -113,9 +113,11 @@ class CosineState:
             return self
         total = self.count + count
         step = mean - self.mean_direction.to(mean.device)
-        self.scatter = (
-            self.scatter.to(mean.device) + scatter + torch.outer(step, step) * (self.count * count / total)
-        )
+        if self.count == 0:
+            self.scatter = scatter.clone()  # another state's, where it comes by a merge
+        else:
+            both = self.scatter.to(mean.device) + scatter
+            self.scatter = torch.addr(both, step, step, alpha=self.count * count / total)
         self.mean_direction = mean - step * (self.count / total)
         self.count = total
         return self

@@ -157,8 +157,8 @@ class LayerStatistics:
     def _path(self, maps: Tensor, mask: Tensor | None) -> Path:
         if maps.device.type != "cpu" or maps.dtype == torch.float64:
             return "reference"
-        plain = mask is None and self.families == FAMILIES and self.every == 1 and self.groups == GROUPS
-        plain = plain and self.products.width == self.width and maps.dtype == torch.float32
+        plain = mask is None and self.every == 1 and maps.dtype == torch.float32
+        plain = plain and self.products.width == self.width and self.products.groups == self.groups
         fits = self.width <= FUSED_WIDTH and maps.shape[2] >= FUSED_POSITIONS
         return "fused" if plain and fits and maps.is_contiguous() else "rows"
 
@@ -295,6 +295,11 @@ class LayerStatistics:
         Non-finite ones are included.
         """
         return self._values[: self._kept].clone()
+
+    def finish(self) -> None:
+        """Take in what waits: after this, and no further batch, states may be read beside each other."""
+        if self._samples is not None:
+            self._samples.flush()
 
     def measures(self) -> dict[str, float]:
         """Return every measure by name; NaN where it does not exist (no rows, no spread)."""

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, transformer_layers, widening
 from superscope.core.errors import InputError, ModelError, SuperscopeError
 from superscope.core.progress import progress
-from superscope.core.runtime import resolve_device
+from superscope.core.runtime import resolve_device, threads
 from superscope.data import Batch, batches
 from superscope.measures.statistics import Family
 from superscope.models import check_finite
@@ -99,10 +100,7 @@ def measure(
             recorder.expect(batch)
             tally.add(batch, _forward(network, batch, where, recorder))
             bar.update(len(batch))
-    rows: list[LayerRow] = []
-    for name in progress(list(recorder.states), "summing up", unit="layer"):
-        state = recorder.states.pop(name)  # its memory goes with it
-        rows.append(layer_row(name, chosen[name], state, recorder.calls[name] / tally.batches, measures))
+    rows = _summed_up(recorder, chosen, tally.batches, measures)
     left_out = recorder.left_out | {
         name: "never called in the forward pass" for name in chosen if name not in recorder.calls
     }
@@ -123,6 +121,23 @@ def measure(
         classes=_classes(source),
         notes=_notes(source, tally.nameless if "separation" in measures else 0),
     )
+
+
+def _summed_up(
+    recorder: Recorder, chosen: Mapping[str, nn.Module], passes: int, measures: Sequence[Measured]
+) -> list[LayerRow]:
+    """Return the rows of all layers: each on one thread, as many beside each other as there are threads."""
+
+    def row(name: str) -> LayerRow:
+        state = recorder.states.pop(name)  # its memory goes with it
+        return layer_row(name, chosen[name], state, recorder.calls[name] / passes, measures)
+
+    names = list(recorder.states)
+    for state in recorder.states.values():
+        state.finish()
+    workers = torch.get_num_threads()
+    with threads(1), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(progress(pool.map(row, names), "summing up", len(names), "layer"))
 
 
 def _families(measures: Sequence[Measured]) -> list[Family]:
