@@ -147,6 +147,7 @@ def test_a_deep_network_is_drawn_as_far_as_it_can_be_read() -> None:
 def test_what_a_picture_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     found = describe("digits-mlp")
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("torchview.draw_graph", lambda *_, **__: pytest.fail("it traced for nothing"))
     with pytest.raises(ModelError, match="Graphviz's dot is not on the PATH"):
         found.picture()
     assert "dot is not on the PATH" in found.page()

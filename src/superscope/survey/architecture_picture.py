@@ -1,6 +1,7 @@
 """The forward pass as a graph of named modules: torchview follows it, Graphviz lays it out."""
 
 import contextlib
+import shutil
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,8 @@ def draw(network: nn.Module, inputs: Tensor | dict[str, Tensor]) -> str:
             f"no picture: it needs the packages torchview and graphviz ({error}); "
             f"pip install 'superscope[graph]'"
         ) from error
+    if shutil.which("dot") is None:  # before the work
+        raise ModelError("no picture: Graphviz's dot is not on the PATH; install Graphviz")
     chosen, reason = None, ""
     for depth in _DEPTHS:
         try:
@@ -48,8 +51,6 @@ def draw(network: nn.Module, inputs: Tensor | dict[str, Tensor]) -> str:
         raise ModelError(f"no picture: torchview cannot follow {type(network).__name__} ({reason})")
     try:
         svg = _graph(chosen, network).pipe(format="svg", encoding="utf-8")
-    except graphviz.ExecutableNotFound as error:
-        raise ModelError("no picture: Graphviz's dot is not on the PATH; install Graphviz") from error
     except graphviz.CalledProcessError as error:
         raise ModelError(
             f"no picture: Graphviz's dot failed ({' '.join(str(error).split())[:200]})"

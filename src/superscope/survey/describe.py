@@ -227,11 +227,12 @@ def run_describe(settings: DescribeConfig) -> tuple[Description, Path, str | Non
         picture = found.picture()
     except ModelError as error:
         missing = str(error)
+    page = found.page(picture)  # whatever fails in it, before a file is written
     run.table("architecture", found.table)
     if picture is not None:
         artifacts.write_text(run.path / "figures" / "architecture.svg", picture)
     run.metric(**found.facts())
-    return found, run.finish(found.page(picture)), missing
+    return found, run.finish(page), missing
 
 
 def _load(name: str, weights: str | Path | None) -> nn.Module:
