@@ -1,6 +1,7 @@
 """Device, threads and distribution."""
 
 import json
+import sys
 from importlib.metadata import version
 
 import numba
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from superscope.core import InputError, resolve_device
-from superscope.core.runtime import Distribution, distribution, environment, threads
+from superscope.core.runtime import Distribution, distribution, environment, kept_memory, threads
 
 
 def test_devices_by_name() -> None:
@@ -54,3 +55,22 @@ def test_the_environment_can_be_written_down() -> None:
     found = environment()
     assert json.loads(json.dumps(found)) == found
     assert found["libraries"]["torch"] == version("torch")  # pyright: ignore[reportIndexIssue]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system's allocator is another one")
+def test_freed_memory_is_kept_and_then_given_back() -> None:
+    resource = pytest.importorskip("resource")
+
+    def faults() -> int:
+        """Count the pages that allocating and freeing 40 MB ten times faults in."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.ones(10_000_000)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with kept_memory():
+        faults()
+        kept = faults()
+    assert kept < 1_000  # ten times 40 MB are 100,000 pages of 4 KiB, or 200 huge ones
+    with pytest.raises(ZeroDivisionError), kept_memory():
+        _ = 1 / 0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, transformer_layers, widening
 from superscope.core.errors import InputError, ModelError, SuperscopeError
 from superscope.core.progress import progress
-from superscope.core.runtime import resolve_device, threads
+from superscope.core.runtime import kept_memory, resolve_device, threads
 from superscope.data import Batch, batches
 from superscope.measures.statistics import Family
 from superscope.models import check_finite
@@ -92,6 +92,7 @@ def measure(
     started = time.perf_counter()
     with (
         _evaluating(network, where),
+        kept_memory(),
         torch.inference_mode(),
         capture(network, list(chosen), source_sink=recorder),
         progress((), "measuring", stream.total, "sample") as bar,
