@@ -237,3 +237,11 @@ def test_drawing_leaves_a_figure_that_can_be_drawn_again() -> None:
     drawn = figure()
     assert artifacts.render(drawn) == artifacts.render(drawn)
     drawn.savefig(io.BytesIO())
+
+
+def test_a_single_element_cut_from_a_larger_tensor(tmp_path):
+    cut = torch.arange(6.0).reshape(3, 2)[:1, 0]
+    assert cut.stride() == (2,)
+    artifacts.write_tensors(tmp_path / "t.safetensors", {"cut": cut})
+    assert torch.equal(artifacts.read_tensors(tmp_path / "t.safetensors")["cut"], cut)
+    assert artifacts.tensor_hashes({"cut": cut}) == artifacts.tensor_hashes({"cut": cut.clone()})

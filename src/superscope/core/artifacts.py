@@ -100,7 +100,7 @@ def render(figure: "Figure", format_: str = "svg") -> bytes:
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
     """Write tensors as safetensors, each one's sha256 in the header under ``sha256``."""
     # Copies, since safetensors refuses tensors that share memory.
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(tensors.items())}
+    plain = {name: _plain(value) for name, value in sorted(tensors.items())}
     return write_bytes(path, save_safetensors(plain, {"sha256": json.dumps(tensor_hashes(plain))}))
 
 
@@ -125,11 +125,16 @@ def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """Return the sha256 of each tensor's kind, shape and bytes."""
     hashes = {}
     for name, value in sorted(tensors.items()):
-        plain = value.detach().cpu().contiguous()
+        plain = _plain(value)
         digest = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)}\n".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
         hashes[name] = digest.hexdigest()
     return hashes
+
+
+def _plain(value: torch.Tensor) -> torch.Tensor:
+    """Return a copy that lies in order; ``contiguous()`` leaves a single element its old stride."""
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
 def sweep(folder: Path) -> None:
