@@ -143,7 +143,7 @@ class Survey:
             "layers": len(self.rows),
             **({} if math.isnan(self.accuracy) else {"accuracy": f"{self.accuracy:.2%}"}),
             "time": f"{self.seconds:.1f} s",
-            **({"notes": list(self.notes)} if self.notes else {}),
+            **({"notes": "; ".join(self.notes)} if self.notes else {}),
         }
 
     def page(self, picture: str | None = None) -> str:
