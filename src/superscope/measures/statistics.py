@@ -6,7 +6,7 @@ jackknife, Kott 2001), which takes whole samples as the independent draws: posit
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from superscope.core.errors import InputError
 from superscope.measures.grouped import GroupedMoments
+from superscope.measures.jackknife import jackknife
 from superscope.measures.moments import SINGLE, Moments, singular_values
 from superscope.measures.samples import KeptSamples, PooledSamples, share
 from superscope.measures.sparsity import kurtosis
@@ -316,9 +317,9 @@ class LayerStatistics:
         """Return what :meth:`measures` and :meth:`standard_errors` do, at about the cost of one."""
         counts = self._counts[:, 0]
         found = {
-            "ranks": lambda: _jackknife(self._ranks, self.products.counts),
-            "similarity": lambda: _jackknife(self._cosines, counts),
-            "sparsity": lambda: _jackknife(self._sparsity, counts),
+            "ranks": lambda: jackknife(self._ranks, self.products.counts),
+            "similarity": lambda: jackknife(self._cosines, counts),
+            "sparsity": lambda: jackknife(self._sparsity, counts),
         }
         measures: dict[str, float] = {}
         errors: dict[str, float] = {}
@@ -374,21 +375,6 @@ class LayerStatistics:
             some = some[::2]
         self._values[self._kept : self._kept + len(some)] = some
         self._kept += len(some)
-
-
-def _jackknife(
-    measure: Callable[[Tensor], dict[str, list[float]]], counts: Int[Tensor, " group"]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what ``measure`` says of all groups together, and its spread when each one is left out."""
-    groups = len(counts)
-    everything = torch.ones(1, groups)
-    if groups == 1 or bool((counts == 0).any()):
-        values = {name: value[0] for name, value in measure(everything).items()}
-        return values, dict.fromkeys(values, math.nan)
-    found = measure(torch.cat([everything, 1 - torch.eye(groups)]))
-    without = torch.tensor([values[1:] for values in found.values()], dtype=torch.float64)
-    errors = ((groups - 1) * without.var(1, correction=0)).sqrt()
-    return {name: values[0] for name, values in found.items()}, dict(zip(found, errors.tolist(), strict=True))
 
 
 def _maps(batch: Tensor, unit_axis: int) -> Tensor:

@@ -184,9 +184,7 @@ def _plane(survey: "Survey", layer: str | None) -> list[Section]:
             classes = None
         if method == "pca":
             drawn = plot_embedding(found.points, labels, classes, axes=found.axes)
-            blocks.append(
-                Picture(drawn, f"{_PLANE_CAPTION} {found.detail}", "Samples as points in the plane.")
-            )
+            blocks.append(Picture(drawn, _PLANE_CAPTION, "Samples as points in the plane."))
         else:
             texts = [f"sample {place:,}" for place in row.kept.indices[found.kept].tolist()]
             points = explore_embedding(found.points, labels, classes, texts, axes=found.axes)
