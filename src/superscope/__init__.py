@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from superscope import activations as activations
+    from superscope import atlas as atlas
     from superscope import data as data
+    from superscope import dictionary as dictionary
     from superscope import featurevis as featurevis
     from superscope import measures as measures
     from superscope import models as models
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 
 _FOLDERS = (
     "activations",
+    "atlas",
     "data",
+    "dictionary",
     "featurevis",
     "measures",
     "models",
