@@ -8,8 +8,8 @@ from pydantic import Field
 from tyro.conf import Positional, arg
 
 from superscope.activations import select_layers
+from superscope.activations.inputs import load_inputs
 from superscope.core import InputError, checked, config, open_run
-from superscope.survey.inputs import load_inputs
 from superscope.survey.layer import MEASURED, Measured
 from superscope.survey.measure import measure
 from superscope.survey.result import Survey

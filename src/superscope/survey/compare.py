@@ -10,13 +10,13 @@ from pydantic import Field
 from tyro.conf import Positional, arg
 
 from superscope.activations import select_layers
+from superscope.activations.inputs import load_inputs
 from superscope.core import ConfigError, LayerError, SuperscopeError, checked, config, open_run
 from superscope.core.runs import CONFIG
 from superscope.models import DigitsMLP
 from superscope.survey.compare_page import main_measures
 from superscope.survey.comparison import Comparison, compare_groups
 from superscope.survey.grouping import Groups, named_arguments, read_groups
-from superscope.survey.inputs import load_inputs
 from superscope.survey.layer import MEASURED, Measured
 from superscope.survey.measure import measure
 from superscope.survey.runs import SeedTable, from_survey

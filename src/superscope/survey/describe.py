@@ -14,6 +14,7 @@ from tyro.conf import Positional, arg
 
 import superscope.models as models
 from superscope.activations import EVERYTHING, select_layers
+from superscope.activations.inputs import load_inputs, placed, refusal
 from superscope.activations.layers import INPUT
 from superscope.core import artifacts, checked, config, open_run
 from superscope.core.errors import InputError, LayerError, ModelError
@@ -22,7 +23,6 @@ from superscope.data import batches
 from superscope.data.samples import Inputs
 from superscope.report import DataTable, Drawing, Facts, Page, Prose, Section, render
 from superscope.survey.architecture_picture import draw
-from superscope.survey.inputs import load_inputs, placed, refusal
 
 _TEXT = "a short text, to see the shapes"
 _DESCRIPTIONS = {

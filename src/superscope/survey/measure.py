@@ -1,10 +1,8 @@
 """One pass over the data with a hook on every layer; memory does not grow with the number of samples."""
 
-import contextlib
-import itertools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
@@ -13,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, transformer_layers, widening
-from superscope.core.errors import InputError, ModelError, SuperscopeError
+from superscope.activations.inputs import evaluating, forward, load_inputs
+from superscope.core.errors import InputError, ModelError
 from superscope.core.progress import progress
 from superscope.core.runtime import kept_memory, resolve_device, threads
 from superscope.data import Batch, batches
 from superscope.measures.statistics import Family
 from superscope.models import check_finite
-from superscope.survey.inputs import load_inputs, placed, refusal
 from superscope.survey.layer import MEASURED, LayerRow, Measured, layer_row
 from superscope.survey.recorder import Recorder
 from superscope.survey.result import Survey
@@ -91,7 +89,7 @@ def measure(
     tally = _Tally()
     started = time.perf_counter()
     with (
-        _evaluating(network, where),
+        evaluating(network, where),
         kept_memory(),
         torch.inference_mode(),
         capture(network, list(chosen), source_sink=recorder),
@@ -99,7 +97,7 @@ def measure(
     ):
         for batch in stream:
             recorder.expect(batch)
-            tally.add(batch, _forward(network, batch, where, recorder))
+            tally.add(batch, forward(network, batch, where, lambda: recorder.busy))
             bar.update(len(batch))
     rows = _summed_up(recorder, chosen, tally.batches, measures)
     left_out = recorder.left_out | {
@@ -202,36 +200,3 @@ class _Tally:
 
 def _load(name: str, weights: str | Path | None, seed: int) -> nn.Module:
     return load_model(name, None if weights is None else Path(weights), seed=seed)
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Have ``model`` on ``device`` in eval mode, then every module in its own mode and where it was."""
-    modes = {module: module.training for module in model.modules()}
-    home = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), device)
-    if home != device:
-        model.to(device)
-    model.eval()
-    try:
-        yield
-    finally:
-        if home != device:
-            model.to(home)
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def _forward(model: nn.Module, batch: Batch, device: torch.device, recorder: Recorder) -> object:
-    inputs = batch.inputs
-    try:
-        given = placed(model, inputs, device)
-        return model(given) if isinstance(given, Tensor) else model(**given)
-    except Exception as error:  # the model is a person's own and can raise anything
-        if recorder.busy or isinstance(error, SuperscopeError):
-            raise
-        tensors = {"": inputs} if isinstance(inputs, Tensor) else inputs
-        shapes = ", ".join(f"{name} {list(value.shape)}".strip() for name, value in tensors.items())
-        reason = refusal(model, inputs, error)
-        raise ModelError(
-            f"the model cannot take a batch of shape {shapes}: {reason}; give it data that it was made for"
-        ) from error

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
+from superscope.activations.inputs import load_inputs
 from superscope.core.errors import DataError, ModelError
 from superscope.models import Preparation
 from superscope.survey import describe, measure
-from superscope.survey.inputs import load_inputs
 
 
 def test_images_are_refused_where_the_model_reads_text(monkeypatch: pytest.MonkeyPatch) -> None:
     said = Preparation(tokenizer=object())
-    monkeypatch.setattr("superscope.survey.inputs.load_preparation", lambda _: said)
+    monkeypatch.setattr("superscope.activations.inputs.load_preparation", lambda _: said)
     with pytest.raises(DataError, match="hf:reader reads text, and digits:train is a set of images"):
         load_inputs("digits:train", "hf:reader")
     both = Preparation(tokenizer=object(), image_size=8)
-    monkeypatch.setattr("superscope.survey.inputs.load_preparation", lambda _: both)
+    monkeypatch.setattr("superscope.activations.inputs.load_preparation", lambda _: both)
     assert load_inputs("digits:train", "hf:both") is not None
 
 

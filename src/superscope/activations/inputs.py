@@ -1,10 +1,14 @@
-"""Data as the model that is named wants it: its tokenizer, its scale and size of images."""
+"""Data as the model that is named wants it: its tokenizer, its scale and size of images; and its pass."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from superscope.core.errors import DataError
-from superscope.data import Normalization, load_data
+from superscope.core.errors import DataError, ModelError, SuperscopeError
+from superscope.data import Batch, Normalization, load_data
 from superscope.data.named import Normalize
 from superscope.data.samples import Inputs
 from superscope.models import Preparation, load_preparation
@@ -66,6 +70,52 @@ def placed(network: nn.Module, inputs: Inputs, device: torch.device) -> Inputs:
     return (
         moved(inputs) if isinstance(inputs, Tensor) else {key: moved(value) for key, value in inputs.items()}
     )
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Have ``model`` on ``device`` in eval mode, then every module in its own mode and where it was."""
+    modes = {module: module.training for module in model.modules()}
+    home = next((tensor.device for tensor in itertools.chain(model.parameters(), model.buffers())), device)
+    if home != device:
+        model.to(device)
+    model.eval()
+    try:
+        yield
+    finally:
+        if home != device:
+            model.to(home)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def forward(
+    model: nn.Module, batch: Batch, device: torch.device, busy: Callable[[], bool] = lambda: False
+) -> object:
+    """Return what ``model`` puts out for a batch.
+
+    Args:
+        model: takes the batch's inputs, a mapping as keyword arguments.
+        batch: from anywhere; its inputs are moved and cast as :func:`placed` says.
+        device: where the model is.
+        busy: whether a hook of ours is at work, so that what is raised is not the model's fault.
+
+    Raises:
+        ModelError: when the model cannot take the batch.
+    """
+    inputs = batch.inputs
+    try:
+        given = placed(model, inputs, device)
+        return model(given) if isinstance(given, Tensor) else model(**given)
+    except Exception as error:  # the model is a person's own and can raise anything
+        if busy() or isinstance(error, SuperscopeError):
+            raise
+        tensors = {"": inputs} if isinstance(inputs, Tensor) else inputs
+        shapes = ", ".join(f"{name} {list(value.shape)}".strip() for name, value in tensors.items())
+        reason = refusal(model, inputs, error)
+        raise ModelError(
+            f"the model cannot take a batch of shape {shapes}: {reason}; give it data that it was made for"
+        ) from error
 
 
 def refusal(network: nn.Module, inputs: Inputs, error: Exception) -> str:
