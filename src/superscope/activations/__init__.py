@@ -11,6 +11,8 @@ from superscope.activations.matrices import Widening as Widening
 from superscope.activations.matrices import rank_cap as rank_cap
 from superscope.activations.matrices import weight_matrix as weight_matrix
 from superscope.activations.matrices import widening as widening
+from superscope.activations.splice import Spliced as Spliced
+from superscope.activations.splice import splice as splice
 from superscope.activations.transformers import INPUT as INPUT
 from superscope.activations.transformers import transformer_layers as transformer_layers
 from superscope.measures.moments import Moments as Moments
