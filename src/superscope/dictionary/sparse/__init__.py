@@ -1,0 +1,1 @@
+"""Sums over the active latents of a batch, which are all that decode and the gradients need."""
