@@ -33,3 +33,17 @@ from superscope.toy.theory import variance as variance
 from superscope.toy.training import ToyResult as ToyResult
 from superscope.toy.training import train as train
 from superscope.toy.two_features import two_feature_loss as two_feature_loss
+from superscope.toy.world_firing import Fired as Fired
+from superscope.toy.world_firing import Firing as Firing
+from superscope.toy.world_firing import Magnitude as Magnitude
+from superscope.toy.world_firing import NormalMagnitude as NormalMagnitude
+from superscope.toy.world_firing import ProductMagnitude as ProductMagnitude
+from superscope.toy.world_firing import UniformMagnitude as UniformMagnitude
+from superscope.toy.worlds import World as World
+from superscope.toy.worlds import correlated_world as correlated_world
+from superscope.toy.worlds import decaying_world as decaying_world
+from superscope.toy.worlds import even_world as even_world
+from superscope.toy.worlds import hierarchical_world as hierarchical_world
+from superscope.toy.worlds import orthogonal_directions as orthogonal_directions
+from superscope.toy.worlds import random_correlations as random_correlations
+from superscope.toy.worlds import random_directions as random_directions
