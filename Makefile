@@ -2,9 +2,11 @@
 # PYTHON=python3.12  another interpreter       VENV=path  another environment
 # TORCH='torch==2.13.0 ...'  what pip is asked for torch, with any of its options, to get another build
 # OUT=folder  where the demo's report goes
+# PEERS=path  another environment for the libraries that `make bench` compares with
 
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 PYTEST_WORKERS ?= 2
 PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -32,7 +34,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev $(PEERS)/.done
 	$(BIN)/python -m benchmarks
 
 figures: $(VENV)/.demo
@@ -54,4 +56,11 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Rivals in an environment of their own; requirements.txt says why none of them is resolved.
+$(PEERS)/.done: constraints.txt benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt $(TORCH)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps -r benchmarks/peers/requirements.txt
 	touch $@
