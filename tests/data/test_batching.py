@@ -61,7 +61,8 @@ def read(found):
     inputs, labels = [], []
     for batch in found:
         assert len(batch) == len(batch.labels)
-        assert batch.labels.dtype == torch.int64
+        assert batch.labels.dtype == batch.indices.dtype == torch.int64
+        assert torch.equal(batch.indices, batch.labels)  # which are 0, 1, 2, ... here
         inputs.append(batch.inputs if isinstance(batch.inputs, torch.Tensor) else batch.inputs["x"])
         labels.append(batch.labels)
     return torch.cat(inputs), torch.cat(labels)
@@ -90,6 +91,19 @@ def test_a_subset_is_random_fixed_and_without_replacement(name):
     assert batches(data, samples=6).total == 6
     assert torch.equal(read(batches(data, samples=99))[1], Y)
     assert batches(data, samples=99).total == N
+
+
+@pytest.mark.parametrize("name", INDEXED)
+@pytest.mark.parametrize("samples", [6, None])
+def test_a_shuffle_reorders_the_same_samples(name, samples):
+    data = INDEXED[name]
+    plain = read(batches(data, batch_size=4, samples=samples, seed=3))[1].tolist()
+    inputs, labels = read(batches(data, batch_size=4, samples=samples, seed=3, shuffle=5))
+    assert sorted(labels.tolist()) == sorted(plain)
+    assert torch.equal(inputs, X[labels])
+    assert labels.tolist() not in (plain, sorted(plain))
+    assert labels.tolist() == read(batches(data, samples=samples, seed=3, shuffle=5))[1].tolist()
+    assert labels.tolist() != read(batches(data, samples=samples, seed=3, shuffle=6))[1].tolist()
 
 
 @pytest.mark.parametrize("name", STREAMS)

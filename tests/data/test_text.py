@@ -114,6 +114,7 @@ def test_a_pass_is_every_text_with_its_label_and_the_same_each_time(labelled):
     assert rows(found) == seen == rows(batches(samples, batch_size=16, seed=3))
     assert rows(batches(samples, batch_size=16, seed=4)) != seen
     for batch in found:
+        assert torch.equal(batch.indices, batch.labels)
         for ids, mask, label in zip(
             batch.inputs["input_ids"], batch.mask, batch.labels.tolist(), strict=True
         ):
@@ -129,6 +130,8 @@ def test_a_subset_of_texts_is_the_subset_of_any_samples(labelled):
     chosen = rows(batches(load(labelled), batch_size=16, samples=50, seed=3))
     other = rows(batches((torch.zeros(300, 1), torch.arange(300)), samples=50, seed=3))
     assert sorted(chain(*chosen)) == sorted(chain(*other))
+    for batch in batches(load(labelled), batch_size=16, samples=50, seed=3, shuffle=1):
+        assert torch.equal(batch.indices, batch.labels)
 
 
 def test_windows_bound_what_is_tokenised_at_once(labelled, monkeypatch):

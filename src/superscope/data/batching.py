@@ -3,7 +3,7 @@
 import contextlib
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Batch:
     """The model's input; or its keyword arguments, by name."""
     labels: Tensor | None = None
     """The class of each sample, int64 [n]; None where the data has no such labels."""
+    indices: Tensor | None = None
+    """The place of each sample in the data, int64 [n]; in an iterable of batches, its number in the pass."""
 
     @property
     def mask(self) -> Tensor | None:
@@ -53,7 +55,8 @@ class Batch:
             if isinstance(self.inputs, Tensor)
             else {name: tensor[rows] for name, tensor in self.inputs.items()}
         )
-        return Batch(chosen, None if self.labels is None else self.labels[rows])
+        labels, indices = (None if each is None else each[rows] for each in (self.labels, self.indices))
+        return Batch(chosen, labels, indices)
 
 
 class Batches:
@@ -79,7 +82,14 @@ class Batches:
         return self._start()
 
 
-def batches(data: object, *, batch_size: int = 128, samples: int | None = None, seed: int = 0) -> Batches:
+def batches(
+    data: object,
+    *,
+    batch_size: int = 128,
+    samples: int | None = None,
+    seed: int = 0,
+    shuffle: int | None = None,
+) -> Batches:
     """Read ``data`` in batches.
 
     Args:
@@ -96,6 +106,7 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
             (with one seed, that of fewer samples is the beginning of that of more), the first ones of an
             iterable. None, or more than there are: all, in order.
         seed: of the random subset.
+        shuffle: a seed that puts the samples that are taken in a random order; an iterable keeps its own.
 
     Raises:
         DataError: when the data is empty, of no such kind, or fails while it is read.
@@ -111,9 +122,7 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
         count, take = indexed
         if count == 0:
             raise DataError("the data is empty: it holds no samples")
-        order: Sequence[int] = range(count)
-        if samples is not None and samples < count:
-            order = torch.randperm(count, generator=generator(seed, "data", "samples"))[:samples].tolist()
+        order = _order(count, samples, seed, shuffle)
         if isinstance(data, TextSamples):
             text = data
             return Batches(
@@ -134,17 +143,27 @@ def batches(data: object, *, batch_size: int = 128, samples: int | None = None, 
     return Batches(total, lambda: _stream(data, samples), once=isinstance(data, Iterator))
 
 
+def _order(count: int, samples: int | None, seed: int, shuffle: int | None) -> Sequence[int]:
+    order: Sequence[int] = range(count)
+    if samples is not None and samples < count:
+        order = torch.randperm(count, generator=generator(seed, "data", "samples"))[:samples].tolist()
+    if shuffle is not None:
+        mixed = torch.randperm(len(order), generator=generator(shuffle, "data", "order"))
+        order = torch.tensor(order)[mixed].tolist()
+    return order
+
+
 def _indexed(data: object) -> tuple[int, Callable[[Sequence[int]], Batch]] | None:
     """Return the number of samples and a function that takes some of them; None for data without an index."""
     if isinstance(data, Samples):
-        return len(data), lambda rows: Batch(*data.take(rows))
+        return len(data), lambda rows: Batch(*data.take(rows), torch.tensor(rows))
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         with _blame(data):
             count = len(data)  # pyright: ignore[reportArgumentType]  # a Dataset without a length fails, and is told so
         return count, lambda rows: _collated(data, rows)
     if _is_inputs(data) or (isinstance(data, tuple) and data and _is_inputs(data[0])):
         whole = _batch(data)
-        return len(whole), lambda rows: whole[_slice(rows)]
+        return len(whole), lambda rows: replace(whole[_slice(rows)], indices=torch.tensor(rows))
     return None
 
 
@@ -155,7 +174,7 @@ def _slice(rows: Sequence[int]) -> slice | Tensor:
 def _collated(data: Dataset[Any], rows: Sequence[int]) -> Batch:
     with _blame(data):
         value = default_collate([data[row] for row in rows])
-    return _batch(value)
+    return replace(_batch(value), indices=torch.tensor(rows))
 
 
 def _stream(data: Iterable[object], samples: int | None) -> Iterator[Batch]:
@@ -168,6 +187,7 @@ def _stream(data: Iterable[object], samples: int | None) -> Iterator[Batch]:
         if value is end:
             break
         batch = _batch(value)
+        batch = replace(batch, indices=torch.arange(seen, seen + len(batch)))
         if samples is not None:
             batch = batch[: samples - seen]
         seen += len(batch)

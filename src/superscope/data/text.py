@@ -121,18 +121,21 @@ class TextSamples(Samples):
 
     def batches(
         self, order: Sequence[int], batch_size: int, seed: int
-    ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor | None, Tensor]]:
         """Yield the texts at ``order`` in batches of like length, in a random order that ``seed`` fixes.
 
+        The third part of a batch is where its texts stand in the set, int64 [text].
         See :func:`like_lengths`. 4,096 texts are tokenised at a time, so that a batch comes soon and memory
         does not grow with the set.
         """
         rng = generator(seed, "data", "lengths")
         for start in range(0, len(order), _WINDOW):
-            encoded = self._encode(order[start : start + _WINDOW])
+            window = np.asarray(order[start : start + _WINDOW])
+            encoded = self._encode(window.tolist())
             groups = like_lengths(encoded.lengths, batch_size)
             for group in torch.randperm(len(groups), generator=rng).tolist():
-                yield self._collate(encoded, groups[group])
+                places = groups[group]
+                yield *self._collate(encoded, places), torch.from_numpy(window[places])
 
 
 class _Encoded(NamedTuple):
