@@ -1,0 +1,172 @@
+"""Engines: how the active latents of a batch are found, decoded, and carried back to the weights.
+
+A training step needs one dense product, that of the input with the encoder. Everything after it touches the
+active entries only: which form they are kept in, and what runs over them, is the engine's. An architecture
+writes its gradients once, on :class:`Codes`, for every engine.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Codes(ABC):
+    """The entries of a batch's codes that were selected, in the form of one engine."""
+
+    values: Tensor
+    """The pre-activation of each entry; 0 at the entries that a dense form carries without need."""
+
+    @abstractmethod
+    def spread(self, of_latents: Float[Tensor, " latent"]) -> Tensor:
+        """Return each entry's latent's number."""
+
+    @abstractmethod
+    def keep(self, entries: Tensor) -> Tensor:
+        """Return ``entries`` with 0 where nothing was selected; may work in place."""
+
+    @abstractmethod
+    def sums(self, entries: Tensor) -> Float[Tensor, " latent"]:
+        """Return the sums of the entries of each latent."""
+
+    @abstractmethod
+    def fired(self, values: Tensor) -> Tensor:
+        """Return [latent] bool: which latents have a positive entry."""
+
+    @abstractmethod
+    def dense(self, values: Tensor) -> Float[Tensor, "sample latent"]:
+        """Return entries as a matrix, 0 where there are none."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A reconstruction and what it says to the codes."""
+
+    loss: Tensor
+    """Squared error over samples, outputs and prefixes, a scalar: 1 for the mean of a normalized target."""
+    pull: Float[Tensor, "prefix sample output"]
+    """Gradient of the loss by what is decoded at each prefix and after it."""
+    value_gradients: Tensor
+    """Gradient of the loss by the value of each entry of the codes."""
+    error: Float[Tensor, "sample output"]
+    """Reconstruction of all latents minus target."""
+
+
+class Engine(ABC):
+    """Finds, decodes and carries back the active latents of a batch."""
+
+    @abstractmethod
+    def top(self, x: Tensor, E: Tensor, b: Tensor, k: int) -> Codes:
+        """Select the k largest pre-activations of each sample, positive ones only.
+
+        Args:
+            x: [sample, width].
+            E: the encoder, [latent, width].
+            b: its bias, [latent].
+            k: how many; at most the number of latents.
+        """
+
+    @abstractmethod
+    def top_of_batch(self, x: Tensor, E: Tensor, b: Tensor, count: int) -> Codes:
+        """Select the ``count`` largest pre-activations of the whole batch, positive ones only."""
+
+    @abstractmethod
+    def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
+        """Select the pre-activations above ``cut`` [latent], 0 where None."""
+
+    @abstractmethod
+    def fit(
+        self,
+        codes: Codes,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        """Decode ``values`` and compare with the target; with ``sizes``, every prefix of such groups too."""
+
+    @abstractmethod
+    def latent_sums(
+        self,
+        codes: Codes,
+        entries: Tensor,
+        X: Float[Tensor, "prefix sample column"],
+        sizes: Sequence[int] | None = None,
+    ) -> Float[Tensor, "latent column"]:
+        """Return Σ over a latent's entries of entry · row of X, of the prefix that the latent is in."""
+
+
+@dataclass(frozen=True)
+class _Dense(Codes):
+    values: Tensor
+    selected: Tensor
+
+    def spread(self, of_latents: Tensor) -> Tensor:
+        return of_latents.expand_as(self.values)
+
+    def keep(self, entries: Tensor) -> Tensor:
+        return entries.mul_(self.selected)
+
+    def sums(self, entries: Tensor) -> Tensor:
+        return entries.sum(0)
+
+    def fired(self, values: Tensor) -> Tensor:
+        return values.amax(0) > 0
+
+    def dense(self, values: Tensor) -> Tensor:
+        return values
+
+
+class DenseEngine(Engine):
+    """Matrix products throughout: any device, and the better way where many latents are active."""
+
+    def top(self, x: Tensor, E: Tensor, b: Tensor, k: int) -> Codes:
+        pre = torch.addmm(b, x, E.T)
+        found = pre.topk(k, dim=1)
+        selected = torch.zeros_like(pre, dtype=torch.bool).scatter_(1, found.indices, found.values > 0)
+        return _Dense(pre.mul_(selected), selected)
+
+    def top_of_batch(self, x: Tensor, E: Tensor, b: Tensor, count: int) -> Codes:
+        pre = torch.addmm(b, x, E.T)
+        flat = pre.flatten()
+        found = flat.topk(min(count, len(flat)))
+        selected = torch.zeros_like(flat, dtype=torch.bool).scatter_(0, found.indices, found.values > 0)
+        return _Dense(pre.mul_(selected.view_as(pre)), selected.view_as(pre))
+
+    def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
+        pre = torch.addmm(b, x, E.T)
+        selected = pre > (0 if cut is None else cut)
+        return _Dense(pre.mul_(selected), selected)
+
+    def fit(
+        self,
+        codes: Codes,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        parts = [W_dec.shape[0]] if sizes is None else list(sizes)
+        decoded = b_dec - y
+        errors = []
+        for part, weights in zip(values.split(parts, 1), W_dec.split(parts), strict=True):
+            decoded = decoded + part @ weights
+            errors.append(decoded)
+        stacked = torch.stack(errors)
+        loss = stacked.square().mean()
+        pull = (2 / stacked.numel()) * stacked.flip(0).cumsum(0).flip(0)
+        back = [p @ weights.T for p, weights in zip(pull, W_dec.split(parts), strict=True)]
+        return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0], errors[-1])
+
+    def latent_sums(
+        self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None
+    ) -> Tensor:
+        if len(X) == 1:
+            return entries.T @ X[0]
+        assert sizes is not None
+        return torch.cat([part.T @ x for part, x in zip(entries.split(list(sizes), 1), X, strict=True)])

@@ -1,0 +1,284 @@
+"""The training loop of every dictionary; what is minimized comes from the architecture."""
+
+import hashlib
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from superscope.core import InputError, generator, resolve_device
+from superscope.core import progress as progress_bar
+from superscope.core.checkpoint import Checkpoint
+from superscope.core.config import to_json
+from superscope.core.runtime import kept_memory
+from superscope.dictionary.architectures import make_dictionary
+from superscope.dictionary.config import DictionaryConfig, checked_config
+from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.history import History
+from superscope.dictionary.normalization import Normalization, fold_
+from superscope.dictionary.schedules import Steering, k_at, rate_at
+from superscope.dictionary.sources import Batch, Source, as_source
+from superscope.dictionary.sparse import Engine, make_engine
+from superscope.training.state import restore, training_state
+
+Backend = Literal["auto", "sparse", "dense", "reference"]
+
+_NORMALIZED_ON = 32
+_RECORDS = 200
+
+
+def train(
+    activations: Tensor | Source | Iterable[Batch],
+    config: DictionaryConfig,
+    *,
+    target: Tensor | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    backend: Backend = "auto",
+    device: str = "auto",
+    checkpoint: Path | None = None,
+    show_progress: bool = True,
+) -> Dictionary:
+    """Train a dictionary of ``activations``.
+
+    What comes back takes activations as they are: centre and scale of the training are folded into its
+    weights. Its decoder's rows have norm 1. ``history`` tells how the training went.
+
+    Args:
+        activations: [sample, width], read through once in random order; or a source of batches (an activation
+            store, a live model), or a loader of tensors [sample, width], in its own order.
+        config: the architecture, its sizes, and the training's options.
+        target: [sample, output], what a transcoder reconstructs instead of the activations themselves.
+        steps: optimizer steps; as many as one pass has batches where None. More go through the activations
+            again, each time in another order.
+        seed: of the start and of the order.
+        backend: ``reference`` is plain PyTorch with autograd; ``dense`` writes the gradients out as matrix
+            products; ``sparse`` touches the active latents only; ``auto`` is ``sparse``.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        checkpoint: a file that the state is kept in every ten seconds and that training goes on from, to the
+            same bits. It stays when training ends.
+        show_progress: show a bar where standard error is a terminal.
+
+    Raises:
+        ConfigError: with every fault of the config.
+        InputError: for activations that cannot be used; and when the loss stops being finite, with the step.
+        ArtifactError: when the checkpoint cannot be written, is damaged, or belongs to another training.
+
+    >>> x = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+    >>> dictionary = train(x, DictionaryConfig(n_latents=16, k=2, batch_size=64))
+    >>> dictionary.encode(x).shape
+    torch.Size([512, 16])
+    """
+    config = checked_config(config)
+    where = resolve_device(device)
+    source = as_source(activations, target)
+    wide = getattr(source, "output_width", source.width)
+    dictionary = make_dictionary(config, source.width, wide, generator(seed, "dictionary")).to(where)
+    a_pass = source.samples // config.batch_size
+    if a_pass == 0:
+        raise InputError(
+            f"{source.samples} activations do not fill one batch of {config.batch_size}; lower batch_size"
+        )
+    total = a_pass if steps is None else steps
+    if total < 1:
+        raise InputError(f"steps is {total}; give at least 1")
+    trainer = Trainer(dictionary, config, total, make_engine(backend, where))
+    scales = _scales(source, config, seed, where)
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, _identity(config, total, seed, backend, scales, source))
+        if (state := kept.load()) is not None:
+            trainer.restore(state)
+    with kept_memory():
+        todo = range(trainer.step, total)
+        batches = _batches(source, config.batch_size, seed, trainer.step, a_pass)
+        for _, batch in zip(
+            progress_bar(todo, f"training {config.architecture}", unit="step") if show_progress else todo,
+            batches,
+            strict=False,
+        ):
+            trainer.advance(*_normalized(batch, scales, where, trainer.history))
+            if kept is not None and kept.due:
+                kept.save(trainer.state())
+    if trainer.step < total:
+        raise InputError(f"the activations ended after {trainer.step} of {total} steps")
+    fold_(dictionary, *scales)
+    for parameter in dictionary.parameters():
+        parameter.grad = None
+    dictionary.history = trainer.history
+    return dictionary.eval()
+
+
+class Trainer:
+    """A dictionary with its optimizer, its schedules and what it remembers of earlier steps."""
+
+    def __init__(
+        self, dictionary: Dictionary, config: DictionaryConfig, steps: int, engine: Engine | None
+    ) -> None:
+        self.dictionary, self.config, self.steps, self.engine = dictionary, config, steps, engine
+        self.optimizer = torch.optim.Adam(dictionary.parameters(), fused=True)
+        self.steering = Steering.start(config)
+        self.step = 0
+        self.history = History()
+        device = dictionary.W_dec.device
+        self._silent = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._records = {steps * k // min(steps, _RECORDS) for k in range(1, min(steps, _RECORDS) + 1)}
+
+    def advance(self, x: Tensor, y: Tensor) -> Losses:
+        """Take one step on normalized inputs and targets.
+
+        Raises:
+            InputError: when the loss is not finite.
+        """
+        config, dictionary = self.config, self.dictionary
+        wanted = k_at(config, self.step, self.steps)
+        dead = self._silent >= config.dead_after
+        some = config.auxiliary > 0 and bool(dead.any())
+        at = Conditions(wanted, self.steering.weight, dead if some else None, config.auxiliary)
+        if self.engine is None:
+            self.optimizer.zero_grad(set_to_none=True)
+            losses = dictionary.losses(x, y, at)
+            losses.total.backward()
+        else:
+            losses = dictionary.gradients(self.engine, x, y, at)
+        hold_rows_(dictionary.W_dec)
+        if config.clip is not None:
+            nn.utils.clip_grad_norm_(dictionary.parameters(), config.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(config, self.step, self.steps)
+        self.optimizer.step()
+        with torch.no_grad():
+            nn.functional.normalize(dictionary.W_dec, dim=1, out=dictionary.W_dec)
+        self._remember(losses, len(x), float(y.square().mean()))
+        self.steering.advance(config, float(losses.l0), wanted)
+        return losses
+
+    def _remember(self, losses: Losses, samples: int, variance: float) -> None:
+        self.step += 1
+        if not math.isfinite(float(losses.total.detach())):
+            raise InputError(
+                f"the loss is not finite at step {self.step} of {self.steps}; lower lr, or look at the "
+                "largest entries of the activations"
+            )
+        self._silent = torch.where(losses.fired, 0, self._silent + samples)
+        self._sums += torch.tensor(
+            [float(losses.reconstruction) / max(variance, 1e-12), float(losses.l0), 1.0], dtype=torch.float64
+        )
+        if self.step in self._records:
+            fvu, l0, count = self._sums.tolist()
+            self._sums.zero_()
+            history = self.history
+            history.steps.append(self.step)
+            history.fvu.append(fvu / count)
+            history.l0.append(l0 / count)
+            history.dead.append(int((self._silent >= self.config.dead_after).sum()))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that later steps depend on."""
+        history = self.history
+        return {
+            **training_state(self.dictionary, self.optimizer),
+            "silent": self._silent,
+            "sums": self._sums,
+            "step": torch.tensor(self.step),
+            "steering": torch.tensor([self.steering.weight, self.steering.log_l0], dtype=torch.float64),
+            "history": torch.tensor(
+                [history.steps, history.fvu, history.l0, history.dead], dtype=torch.float64
+            ),
+            "left_out": torch.tensor(history.left_out),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to where :meth:`state` was taken."""
+        device = self.dictionary.W_dec.device
+        restore(state, self.dictionary, self.optimizer)
+        self._silent, self._sums = state["silent"].to(device), state["sums"].to(device)
+        self.step = int(state["step"])
+        self.steering = Steering(*state["steering"].tolist())
+        steps, fvu, l0, dead = state["history"].tolist()
+        self.history = History(
+            [int(n) for n in steps], fvu, l0, [int(n) for n in dead], int(state["left_out"])
+        )
+
+
+@torch.no_grad()
+def hold_rows_(W: nn.Parameter) -> None:
+    """Take out of each row's gradient what lies along the row, since its norm is held."""
+    assert W.grad is not None
+    along = torch.einsum("lw,lw->l", W.grad, W)
+    W.grad.addcmul_(W, along[:, None], value=-1)
+
+
+def _scales(
+    source: Source, config: DictionaryConfig, seed: int, device: torch.device
+) -> tuple[Normalization, Normalization]:
+    """Return centre and scale of inputs and of targets, from the first batches of an order of their own."""
+    wide = getattr(source, "output_width", source.width)
+    if not config.normalize:
+        return Normalization.none(source.width, device), Normalization.none(wide, device)
+    taken = itertools.islice(source.batches(config.batch_size, seed), _NORMALIZED_ON)
+    pairs = [_finite_rows(batch)[:2] for batch in taken]
+    inputs, targets = (torch.cat([part.to(device) for part in parts]) for parts in zip(*pairs, strict=True))
+    if len(inputs) == 0:
+        raise InputError(
+            "every row of the activations that was looked at holds NaN or infinite numbers; look at the "
+            "inputs of the layer"
+        )
+    return Normalization.of(inputs), Normalization.of(targets)
+
+
+def _batches(source: Source, size: int, seed: int, done: int, a_pass: int) -> Iterator[Batch]:
+    """Give batches from pass to pass, behind those that are done."""
+    for number in itertools.count(done // a_pass):
+        start = done - number * a_pass if number == done // a_pass else 0
+        yield from source.batches(size, _seed(seed, number), start)
+
+
+def _seed(seed: int, number: int) -> int:
+    """Return the seed of a pass; the first has the training's own."""
+    if number == 0:
+        return seed
+    return int(torch.randint(2**62, (), generator=generator(seed, "pass", number)))
+
+
+def _finite_rows(batch: Batch) -> tuple[Tensor, Tensor, int]:
+    """Return the inputs and targets of a batch without the rows that are not finite, and their number."""
+    x, y = (batch, batch) if isinstance(batch, Tensor) else batch
+    good = x.isfinite().all(1)
+    if y is not x:
+        good &= y.isfinite().all(1)
+    bad = len(x) - int(good.sum())
+    return (x, y, 0) if bad == 0 else (x[good], y[good], bad)
+
+
+def _normalized(
+    batch: Batch, scales: tuple[Normalization, Normalization], device: torch.device, history: History
+) -> tuple[Tensor, Tensor]:
+    x, y, bad = _finite_rows(batch)
+    history.left_out += bad
+    if len(x) == 0:
+        raise InputError(
+            "a whole batch of activations holds NaN or infinite numbers; look at the layer's inputs"
+        )
+    normal = scales[0](x.to(device))
+    return normal, normal if y is x else scales[1](y.to(device))
+
+
+def _identity(
+    config: DictionaryConfig,
+    steps: int,
+    seed: int,
+    backend: str,
+    scales: tuple[Normalization, Normalization],
+    source: Source,
+) -> str:
+    """Tell a training from others; its data by their number and by the moments of the first batches."""
+    digest = hashlib.sha256(f"{to_json(config)} {steps} {seed} {backend} {source.samples}".encode())
+    for scale in scales:
+        digest.update(scale.centre.cpu().numpy().tobytes() + repr(scale.scale).encode())
+    return digest.hexdigest()
