@@ -67,11 +67,21 @@ def test_thresholds_by_hand():
     assert pairs.to_dense(3).tolist() == [[3.0, 0.0, 2.0], [0.0, 2.0, 0.0]]
     each = reference.above_threshold(pre, torch.tensor([3.0, 0.5, -2.0]))
     assert each.to_dense(3).tolist() == [[0.0, 1.0, 2.0], [0.0, 2.0, 1.5]]
-    t = reference.batch_threshold(pre, 2)  # both twos are kept
-    assert 1.999 < t < 2
-    assert len(reference.above_threshold(pre, t)) == 3
-    assert reference.batch_threshold(pre, 6) == 0
-    assert len(reference.above_threshold(pre, reference.batch_threshold(pre, 6))) == 5
+
+
+def test_the_largest_of_a_batch_by_hand():
+    pre = torch.tensor([[3.0, 1.0, 2.0], [-1.0, 2.0, 1.5]])
+    for count, dense in (
+        (1, [[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        (2, [[3.0, 0.0, 2.0], [0.0, 0.0, 0.0]]),  # the first of the two twos
+        (3, [[3.0, 0.0, 2.0], [0.0, 2.0, 0.0]]),
+        (6, [[3.0, 1.0, 2.0], [0.0, 2.0, 1.5]]),
+    ):
+        pairs = reference.batch_top_k(pre, count)
+        pairs.check(3)
+        assert len(pairs) == count
+        assert pairs.to_dense(3).tolist() == dense
+    assert reference.batch_top_k(torch.tensor([[1.0], [torch.nan]]), 1).rows.tolist() == [1]
 
 
 @settings(deadline=None, max_examples=30)
@@ -108,18 +118,17 @@ def test_the_pieces_make_the_gradients_that_autograd_makes_of_the_dense_form(sam
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 8), st.integers(0, 99))
-def test_top_k_is_torchs_and_a_batchs_threshold_is_that_of_one_long_sample(samples, n_latents, seed):
-    source = generator(seed, "test")
-    pre = torch.randn(samples, n_latents, generator=source)
+def test_the_largest_are_torchs(samples, n_latents, seed):
+    pre = torch.randn(samples, n_latents, generator=generator(seed, "test"))
     for k in range(1, n_latents + 1):
         found = reference.top_k(pre, k)
         found.check(n_latents)
         values = found.values.view(samples, k).sort(descending=True).values
         assert torch.equal(values, pre.relu().topk(k).values)
     for count in range(1, pre.numel() + 1):
-        kept = reference.above_threshold(pre, reference.batch_threshold(pre, count)).to_dense(n_latents)
-        long = reference.top_k(pre.reshape(1, -1), count).to_dense(pre.numel())
-        assert torch.equal(kept.flatten(), long.flatten())
+        found = reference.batch_top_k(pre, count)
+        found.check(n_latents)
+        assert torch.equal(found.values.sort(descending=True).values, pre.relu().flatten().topk(count).values)
 
 
 def test_half_precision_is_summed_in_float32():
@@ -137,7 +146,7 @@ def test_what_does_not_fit_is_refused():
             reference.top_k(pre, k)
     for count in (0, 7):
         with pytest.raises(InputError, match="the 6 elements"):
-            reference.batch_threshold(pre, count)
+            reference.batch_top_k(pre, count)
     with pytest.raises(InputError, match="together with group_of"):
         reference.value_gradients(pairs, torch.stack([X, X]), W_DEC)
     with pytest.raises(InputError, match="together with group_of"):

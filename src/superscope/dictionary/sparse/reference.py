@@ -146,24 +146,28 @@ def above_threshold(
     return Pairs(offsets, rows.int(), latents.int(), pre[rows, latents].float())
 
 
-def batch_threshold(pre: Float[Tensor, "sample latent"], count: int) -> Float[Tensor, ""]:
-    """Return the t for which pre > t are the ``count`` largest of relu(pre) in the whole batch.
+def batch_top_k(pre: Float[Tensor, "sample latent"], count: int) -> Pairs:
+    """Return the ``count`` largest of relu(pre) in the whole batch, sample by sample, latents ascending.
 
-    It is the largest number of the dtype below the smallest of them, or 0 where fewer are positive. Among
-    equals at the threshold all are kept, so there may be more of them than ``count``.
+    Always so many: where fewer are positive, others come with the value 0. Ties and NaN as in :func:`top_k`,
+    the samples one after the other.
 
     Raises:
         InputError: when ``count`` is not between 1 and the number of elements.
 
-    >>> pre = torch.tensor([[3.0, 1.0, 2.0], [-1.0, -2.0, 1.5]])
-    >>> above_threshold(pre, batch_threshold(pre, 3)).to_dense(3)
+    >>> batch_top_k(torch.tensor([[3.0, 1.0, 2.0], [-1.0, -2.0, 1.5]]), 3).to_dense(3)
     tensor([[3.0000, 0.0000, 2.0000],
             [0.0000, 0.0000, 1.5000]])
     """
     if not 1 <= count <= pre.numel():
         raise InputError(f"count is {count}, expected 1 to the {pre.numel()} elements of the batch")
-    smallest = pre.relu().flatten().sort(descending=True).values[count - 1]
-    return torch.nextafter(smallest, torch.full_like(smallest, -torch.inf)).relu()
+    samples, n_latents = pre.shape
+    f = pre.relu().flatten()
+    found = f.sort(descending=True, stable=True).indices[:count].sort().values
+    rows = found // n_latents
+    offsets = torch.zeros(samples + 1, dtype=torch.int64, device=pre.device)
+    offsets[1:] = torch.bincount(rows, minlength=samples).cumsum(0)
+    return Pairs(offsets, rows.int(), (found % n_latents).int(), f[found].float())
 
 
 def _full(x: Tensor) -> Tensor:
