@@ -147,22 +147,22 @@ class Trainer:
         else:
             losses = dictionary.gradients(self.engine, x, y, at)
         hold_rows_(dictionary.W_dec)
-        if config.clip is not None:
-            nn.utils.clip_grad_norm_(dictionary.parameters(), config.clip)
+        limit = math.inf if config.clip is None else config.clip
+        norm = nn.utils.clip_grad_norm_(dictionary.parameters(), limit)
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(config, self.step, self.steps)
         self.optimizer.step()
         with torch.no_grad():
             nn.functional.normalize(dictionary.W_dec, dim=1, out=dictionary.W_dec)
-        self._remember(losses, len(x), float(y.square().mean()))
+        self._remember(losses, float(norm), len(x), float(y.square().mean()))
         self.steering.advance(config, float(losses.l0), wanted)
         return losses
 
-    def _remember(self, losses: Losses, samples: int, variance: float) -> None:
+    def _remember(self, losses: Losses, norm: float, samples: int, variance: float) -> None:
         self.step += 1
-        if not math.isfinite(float(losses.total.detach())):
+        if not (math.isfinite(float(losses.total.detach())) and math.isfinite(norm)):
             raise InputError(
-                f"the loss is not finite at step {self.step} of {self.steps}; lower lr, or look at the "
+                f"the loss or its gradient is not finite at step {self.step} of {self.steps}; lower lr, or look at the "
                 "largest entries of the activations"
             )
         self._silent = torch.where(losses.fired, 0, self._silent + samples)
@@ -187,6 +187,9 @@ class Trainer:
             "sums": self._sums,
             "step": torch.tensor(self.step),
             "steering": torch.tensor([self.steering.weight, self.steering.log_l0], dtype=torch.float64),
+            "selected": torch.tensor(
+                0.0 if self.engine is None else self.engine.selected, dtype=torch.float64
+            ),
             "history": torch.tensor(
                 [history.steps, history.fvu, history.l0, history.dead], dtype=torch.float64
             ),
@@ -200,6 +203,8 @@ class Trainer:
         self._silent, self._sums = state["silent"].to(device), state["sums"].to(device)
         self.step = int(state["step"])
         self.steering = Steering(*state["steering"].tolist())
+        if self.engine is not None:
+            self.engine.selected = float(state["selected"])
         steps, fvu, l0, dead = state["history"].tolist()
         self.history = History(
             [int(n) for n in steps], fvu, l0, [int(n) for n in dead], int(state["left_out"])

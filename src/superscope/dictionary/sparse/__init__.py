@@ -3,6 +3,7 @@
 import torch
 
 from superscope.core import InputError
+from superscope.dictionary.sparse.cpu import CPUEngine as CPUEngine
 from superscope.dictionary.sparse.engine import Codes as Codes
 from superscope.dictionary.sparse.engine import DenseEngine as DenseEngine
 from superscope.dictionary.sparse.engine import Engine as Engine
@@ -17,6 +18,8 @@ def make_engine(backend: str, device: torch.device) -> Engine | None:
     """
     if backend == "reference":
         return None
-    if backend in ("auto", "sparse", "dense"):
+    if backend == "dense" or (backend in ("auto", "sparse") and device.type != "cpu"):
         return DenseEngine()
+    if backend in ("auto", "sparse"):
+        return CPUEngine()
     raise InputError(f"no backend {backend!r}; choose auto, sparse, dense or reference")

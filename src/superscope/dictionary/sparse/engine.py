@@ -5,6 +5,7 @@ active entries only: which form they are kept in, and what runs over them, is th
 writes its gradients once, on :class:`Codes`, for every engine.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,12 +52,19 @@ class Fit:
     """Gradient of the loss by what is decoded at each prefix and after it."""
     value_gradients: Tensor
     """Gradient of the loss by the value of each entry of the codes."""
-    error: Float[Tensor, "sample output"]
-    """Reconstruction of all latents minus target."""
+
+    @property
+    def error(self) -> Float[Tensor, "sample output"]:
+        """Reconstruction by all latents minus target."""
+        return self.pull[-1] * (self.pull.numel() / 2)
 
 
 class Engine(ABC):
     """Finds, decodes and carries back the active latents of a batch."""
+
+    selected: float = math.inf
+    """How many entries a sample had where :meth:`above` was last asked: an engine may choose its way by it, so
+    it is a part of the training's state."""
 
     @abstractmethod
     def top(self, x: Tensor, E: Tensor, b: Tensor, k: int) -> Codes:
@@ -101,7 +109,9 @@ class Engine(ABC):
 
 
 @dataclass(frozen=True)
-class _Dense(Codes):
+class DenseCodes(Codes):
+    """Codes as a matrix with its zeros."""
+
     values: Tensor
     selected: Tensor
 
@@ -128,19 +138,19 @@ class DenseEngine(Engine):
         pre = torch.addmm(b, x, E.T)
         found = pre.topk(k, dim=1)
         selected = torch.zeros_like(pre, dtype=torch.bool).scatter_(1, found.indices, found.values > 0)
-        return _Dense(pre.mul_(selected), selected)
+        return DenseCodes(pre.mul_(selected), selected)
 
     def top_of_batch(self, x: Tensor, E: Tensor, b: Tensor, count: int) -> Codes:
         pre = torch.addmm(b, x, E.T)
         flat = pre.flatten()
         found = flat.topk(min(count, len(flat)))
         selected = torch.zeros_like(flat, dtype=torch.bool).scatter_(0, found.indices, found.values > 0)
-        return _Dense(pre.mul_(selected.view_as(pre)), selected.view_as(pre))
+        return DenseCodes(pre.mul_(selected.view_as(pre)), selected.view_as(pre))
 
     def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
         pre = torch.addmm(b, x, E.T)
         selected = pre > (0 if cut is None else cut)
-        return _Dense(pre.mul_(selected), selected)
+        return DenseCodes(pre.mul_(selected), selected)
 
     def fit(
         self,
@@ -161,7 +171,7 @@ class DenseEngine(Engine):
         loss = stacked.square().mean()
         pull = (2 / stacked.numel()) * stacked.flip(0).cumsum(0).flip(0)
         back = [p @ weights.T for p, weights in zip(pull, W_dec.split(parts), strict=True)]
-        return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0], errors[-1])
+        return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0])
 
     def latent_sums(
         self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None

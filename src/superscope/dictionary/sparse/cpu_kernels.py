@@ -1,0 +1,292 @@
+"""The loops of the sparse engine on a CPU, compiled by Numba.
+
+Every sample, and every latent, is worked on by itself and in one order, so that the bits do not depend on the
+number of threads.
+"""
+
+import numba
+import numpy as np
+
+_GROUP = 16
+"""Pre-activations that share a maximum: what is searched is a sixteenth of them first."""
+_ROWS = 16
+"""Samples, or latents, that a thread takes at a time."""
+
+
+@numba.njit(cache=True, fastmath=True, inline="always")
+def _group_size(n_latents: int, k: int) -> int:
+    return max(1, min(_GROUP, n_latents // (4 * k)))
+
+
+@numba.njit(cache=True)
+def _kth_largest(a, n, k):
+    """Return the k-th largest of a[:n], which is put in another order."""
+    low, high, rank = 0, n - 1, k - 1
+    while low < high:
+        pivot = a[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while a[i] > pivot:
+                i += 1
+            while a[j] < pivot:
+                j -= 1
+            if i <= j:
+                a[i], a[j] = a[j], a[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return a[rank]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _maxima(row, shift, size, groups, out):
+    """Put max(row + shift) over the entries g, g + groups, g + 2 · groups, ... into out[g]."""
+    n = len(row)
+    for g in range(groups):
+        out[g] = row[g] + shift[g]
+    for j in range(1, size):
+        first = j * groups
+        last = min(groups, n - first)
+        for g in range(last):
+            value = row[first + g] + shift[first + g]
+            out[g] = max(out[g], value)
+
+
+@numba.njit(cache=True, parallel=True)
+def top(pre, b, k, latents, values, counts):
+    """Find the k largest of pre + b in each row, positive ones only.
+
+    Exact, in two levels: the k-th largest of the groups' maxima is a bound that k entries reach, so only
+    groups whose maximum reaches it are looked into.
+
+    Args:
+        pre: [sample, latent].
+        b: [latent].
+        k: how many.
+        latents, values: [sample, k], filled in up to the row's count.
+        counts: [sample], how many there are.
+    """
+    samples, n = pre.shape
+    size = _group_size(n, k)
+    groups = (n + size - 1) // size
+    for block in numba.prange((samples + _ROWS - 1) // _ROWS):
+        maxima, scratch = np.empty(groups, np.float32), np.empty(max(groups, n), np.float32)
+        found, found_values = np.empty(n, np.int32), np.empty(n, np.float32)
+        for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
+            row = pre[i]
+            _maxima(row, b, size, groups, maxima)
+            for g in range(groups):
+                scratch[g] = maxima[g]
+            bound = np.float32(0)
+            if groups >= k:
+                bound = max(bound, _kth_largest(scratch, groups, k))
+            count = 0
+            for g in range(groups):
+                if maxima[g] >= bound and maxima[g] > 0:
+                    for l in range(g, n, groups):
+                        value = row[l] + b[l]
+                        if value >= bound and value > 0:
+                            found[count] = l
+                            found_values[count] = value
+                            count += 1
+            least, ties = np.float32(0), 0
+            if count > k:
+                for c in range(count):
+                    scratch[c] = found_values[c]
+                least = _kth_largest(scratch, count, k)
+                ties = k
+                for c in range(count):
+                    ties -= found_values[c] > least
+            kept = 0
+            for c in range(count):
+                if found_values[c] > least or (found_values[c] == least and ties > 0):
+                    ties -= found_values[c] == least
+                    latents[i, kept] = found[c]
+                    values[i, kept] = found_values[c]
+                    kept += 1
+            counts[i] = kept
+
+
+@numba.njit(cache=True, parallel=True)
+def above(pre, b, shift, latents, values, counts):
+    """Find the entries where pre + shift > 0 in each row; values are pre + b.
+
+    ``counts`` tells how many there are, also where they are more than fit into a row of ``latents``.
+    """
+    samples, n = pre.shape
+    room = latents.shape[1]
+    groups = (n + _GROUP - 1) // _GROUP
+    size = (n + groups - 1) // groups
+    for block in numba.prange((samples + _ROWS - 1) // _ROWS):
+        maxima = np.empty(groups, np.float32)
+        for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
+            row = pre[i]
+            _maxima(row, shift, size, groups, maxima)
+            count = 0
+            for g in range(groups):
+                if maxima[g] > 0:
+                    for l in range(g, n, groups):
+                        if row[l] + shift[l] > 0:
+                            if count < room:
+                                latents[i, count] = l
+                                values[i, count] = row[l] + b[l]
+                            count += 1
+            counts[i] = count
+
+
+@numba.njit(cache=True)
+def pack(latents, values, counts, least, ties, packed_rows, packed_latents, packed_values, offsets):
+    """Put the entries of all rows one behind the other: those over ``least``, and the first ``ties`` at it."""
+    at = 0
+    for i in range(len(counts)):
+        offsets[i] = at
+        for c in range(counts[i]):
+            value = values[i, c]
+            if value > least or (value == least and ties > 0):
+                if value == least:
+                    ties -= 1
+                packed_rows[at] = i
+                packed_latents[at] = latents[i, c]
+                packed_values[at] = value
+                at += 1
+    offsets[len(counts)] = at
+    return at
+
+
+@numba.njit(cache=True)
+def by_latent(latents, n_latents, starts, order):
+    """Sort the entries by latent, keeping their order within one: a counting sort."""
+    starts[:] = 0
+    for p in range(len(latents)):
+        starts[latents[p] + 1] += 1
+    for l in range(n_latents):
+        starts[l + 1] += starts[l]
+    for p in range(len(latents)):
+        l = latents[p]
+        order[starts[l]] = p
+        starts[l] += 1
+    for l in range(n_latents, 0, -1):
+        starts[l] = starts[l - 1]
+    starts[0] = 0
+
+
+@numba.njit(cache=True, fastmath=True)
+def _add_rows(acc, W, index, weight, first, last):
+    """Add Σ weight[p] · W[index[p]] over p from first to last, four rows at a time."""
+    width = len(acc)
+    p = first
+    while p + 4 <= last:
+        a, b, c, d = W[index[p]], W[index[p + 1]], W[index[p + 2]], W[index[p + 3]]
+        u, v, w, x = weight[p], weight[p + 1], weight[p + 2], weight[p + 3]
+        for j in range(width):
+            acc[j] += u * a[j] + v * b[j] + w * c[j] + x * d[j]
+        p += 4
+    while p < last:
+        a, u = W[index[p]], weight[p]
+        for j in range(width):
+            acc[j] += u * a[j]
+        p += 1
+
+
+@numba.njit(cache=True, fastmath=True)
+def _dot(a, b):
+    total = np.float32(0)
+    for j in range(len(a)):
+        total += a[j] * b[j]
+    return total
+
+
+@numba.njit(cache=True, parallel=True)
+def fit(offsets, latents, values, W, b, y, factor, pull, gradients, squares):
+    """Decode each sample, compare with its target, and pull at its codes while its latents' rows are near.
+
+    Args:
+        offsets, latents, values: the codes, by sample.
+        W, b: the decoder, [latent, output] and [output].
+        y: targets, [sample, output].
+        factor: what takes an error to the gradient of the loss.
+        pull: [sample, output], filled with factor · (x̂ − y).
+        gradients: [entry], filled with pull · W[latent].
+        squares: [sample], filled with |x̂ − y|².
+    """
+    samples, width = y.shape
+    for block in numba.prange((samples + _ROWS - 1) // _ROWS):
+        for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
+            error = pull[i]
+            for j in range(width):
+                error[j] = b[j] - y[i, j]
+            _add_rows(error, W, latents, values, offsets[i], offsets[i + 1])
+            squares[i] = _dot(error, error)
+            for j in range(width):
+                error[j] *= factor
+            for p in range(offsets[i], offsets[i + 1]):
+                gradients[p] = _dot(error, W[latents[p]])
+
+
+@numba.njit(cache=True, parallel=True, fastmath=True)
+def fit_prefixes(offsets, latents, values, W, b, y, group_of, factor, pull, gradients, squares):
+    """Do as :func:`fit` for every prefix of the groups; pull [prefix, sample, output] sums up from the end."""
+    prefixes, samples, width = pull.shape
+    for block in numba.prange((samples + _ROWS - 1) // _ROWS):
+        for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
+            total = np.float32(0)
+            for g in range(prefixes):
+                error = pull[g, i]
+                if g == 0:
+                    for j in range(width):
+                        error[j] = b[j] - y[i, j]
+                else:
+                    before = pull[g - 1, i]
+                    for j in range(width):
+                        error[j] = before[j]
+                for p in range(offsets[i], offsets[i + 1]):
+                    if group_of[latents[p]] == g:
+                        row, value = W[latents[p]], values[p]
+                        for j in range(width):
+                            error[j] += value * row[j]
+                total += _dot(error, error)
+            squares[i] = total
+            for g in range(prefixes - 1, -1, -1):
+                error = pull[g, i]
+                for j in range(width):
+                    error[j] *= factor
+                if g + 1 < prefixes:
+                    later = pull[g + 1, i]
+                    for j in range(width):
+                        error[j] += later[j]
+            for p in range(offsets[i], offsets[i + 1]):
+                gradients[p] = _dot(pull[group_of[latents[p]], i], W[latents[p]])
+
+
+@numba.njit(cache=True, parallel=True)
+def latent_sums(starts, rows, weights, X, group_of, out):
+    """Put Σ weight · X[group, row] over each latent's entries, which are sorted by latent, into its row.
+
+    Args:
+        starts: [latent + 1].
+        rows, weights: [entry], sorted by latent.
+        X: [group, sample, column].
+        group_of: [latent].
+        out: [latent, column].
+    """
+    n = len(out)
+    for block in numba.prange((n + _ROWS - 1) // _ROWS):
+        for l in range(block * _ROWS, min(n, (block + 1) * _ROWS)):
+            acc = out[l]
+            acc[:] = 0
+            _add_rows(acc, X[group_of[l]], rows, weights, starts[l], starts[l + 1])
+
+
+@numba.njit(cache=True)
+def entry_sums(starts, entries, out):
+    """Put the sum of each latent's entries, which are sorted by latent, into out."""
+    for l in range(len(out)):
+        total = 0.0
+        for p in range(starts[l], starts[l + 1]):
+            total += entries[p]
+        out[l] = total
