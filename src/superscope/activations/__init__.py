@@ -11,6 +11,7 @@ from superscope.activations.matrices import Widening as Widening
 from superscope.activations.matrices import rank_cap as rank_cap
 from superscope.activations.matrices import weight_matrix as weight_matrix
 from superscope.activations.matrices import widening as widening
+from superscope.activations.rows import samples_first as samples_first
 from superscope.activations.splice import Spliced as Spliced
 from superscope.activations.splice import splice as splice
 from superscope.activations.transformers import INPUT as INPUT

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from superscope.activations import Widening, unit_axis
+from superscope.activations import Widening, samples_first, unit_axis
 from superscope.core.errors import LayerError
 from superscope.data import Batch
 from superscope.measures.statistics import WIDEST_GROUPED, Family, LayerStatistics
@@ -66,7 +66,7 @@ class Recorder:
 
     def _record(self, name: str, module: nn.Module, output: Tensor, source: Tensor | None) -> None:
         self.calls[name] += 1
-        output, mask = self._masked(output)
+        output, mask = samples_first(output, self._mask)
         axis = unit_axis(module, output)
         width = output.shape[axis]
         if width > WIDEST:
@@ -74,7 +74,7 @@ class Recorder:
             return
         map_ = self._maps.get(name)
         if map_ is not None and source is not None:
-            source = map_.source(source if mask is None else self._masked(source)[0])
+            source = map_.source(source if mask is None else samples_first(source, mask)[0])
         state = self.states.get(name)
         if state is None:
             state = self.states[name] = self._state(width, output, map_ if source is not None else None)
@@ -102,16 +102,3 @@ class Recorder:
             every=every,
             batches=None if self._total is None else math.ceil(self._total / max(self._size, 1)),
         )
-
-    def _masked(self, output: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output with its samples first, and the mask where it has the batch's tokens."""
-        mask = self._mask
-        if mask is None:
-            return output, None
-        if output.ndim == 3 and output.shape[:2] == mask.shape:
-            return output, mask
-        if output.ndim == 3 and output.shape[:2] == mask.shape[::-1]:  # tokens before samples
-            return output.transpose(0, 1), mask
-        if output.ndim == 2 and len(output) == mask.numel() != len(mask):  # all tokens in a row
-            return output.reshape(*mask.shape, -1), mask
-        return output, None
