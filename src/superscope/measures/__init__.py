@@ -3,6 +3,10 @@
 from superscope.measures.bootstrap import DifferenceInterval as DifferenceInterval
 from superscope.measures.bootstrap import difference_intervals as difference_intervals
 from superscope.measures.bootstrap import normal_interval as normal_interval
+from superscope.measures.codes import CodeStatistics as CodeStatistics
+from superscope.measures.codes import CodeSummary as CodeSummary
+from superscope.measures.codes import effective_features as effective_features
+from superscope.measures.codes import frequency_histogram as frequency_histogram
 from superscope.measures.dynamics import Coincidence as Coincidence
 from superscope.measures.dynamics import coincidence as coincidence
 from superscope.measures.dynamics import find_drops as find_drops
@@ -19,6 +23,16 @@ from superscope.measures.geometry import gram as gram
 from superscope.measures.geometry import interference as interference
 from superscope.measures.geometry import welch_bound as welch_bound
 from superscope.measures.geometry import welch_gap as welch_gap
+from superscope.measures.matching import FiringCounts as FiringCounts
+from superscope.measures.matching import FiringScores as FiringScores
+from superscope.measures.matching import Matching as Matching
+from superscope.measures.matching import decoder_cosine as decoder_cosine
+from superscope.measures.matching import firing_scores as firing_scores
+from superscope.measures.matching import match_features as match_features
+from superscope.measures.matching import mcc as mcc
+from superscope.measures.matching import mmcs as mmcs
+from superscope.measures.matching import recovered_share as recovered_share
+from superscope.measures.matching import uniqueness as uniqueness
 from superscope.measures.moments import Moments as Moments
 from superscope.measures.neurons import InhibitionMotif as InhibitionMotif
 from superscope.measures.neurons import NeuronCensus as NeuronCensus

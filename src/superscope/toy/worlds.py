@@ -201,8 +201,8 @@ def correlated_world(
 
     Orthogonal directions; p_i = 0.345 (n − i)/n + 0.05 for i = 0 … n − 1 (true L0 11.3 for n = 50);
     magnitude N(1, 0.15²), 0 where negative. Firings follow a Gaussian copula (:class:`Firing`) with the
-    matrix of :func:`random_correlations`. After the toy model of Chanin & Garriga-Alonso 2025, arXiv 2508.16560,
-    where a dictionary with too small an L0 mixes features that occur together.
+    matrix of :func:`random_correlations`. After the toy model of Chanin & Garriga-Alonso 2025, arXiv
+    2508.16560, where a dictionary with too small an L0 mixes features that occur together.
     """
     i = torch.arange(n_features, dtype=torch.float64)
     p = 0.345 * (n_features - i) / n_features + 0.05
