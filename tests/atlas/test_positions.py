@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from superscope.atlas.positions import Positions, token_ids
+from superscope.atlas.positions import Positions
 from superscope.core import LayerError
 from superscope.data import Batch
 
@@ -28,7 +28,7 @@ def test_masked_tokens_are_left_in_every_shape(shape, back):
     order = rows.sample[rows.keep].argsort(stable=True)
     assert rows.kept[order].equal(HIDDEN[MASK.bool()])
     assert rows.sample[rows.keep][order].tolist() == [0, 0, 0, 1, 1, 2]
-    new = back(rows.put(-rows.kept - 1, -1))
+    new = back(rows.put(-rows.kept - 1))
     assert new.equal(torch.where(MASK.bool()[..., None], -HIDDEN - 1, HIDDEN))
 
 
@@ -44,7 +44,7 @@ def test_channels_are_units_and_every_place_counts():
     rows = Positions.of(Batch(torch.zeros(2, 1, 3, 3)), CPU).rows("conv", nn.Conv2d(1, 3, 2), maps)
     assert rows.kept.equal(maps.movedim(1, -1).reshape(8, 3))
     assert rows.sample.flatten().tolist() == [0] * 4 + [1] * 4
-    assert rows.put(2 * rows.kept, 1).equal(2 * maps)
+    assert rows.put(2 * rows.kept).equal(2 * maps)
 
 
 def test_a_layer_without_tokens_counts_as_a_whole_but_skips_none():
@@ -58,8 +58,3 @@ def test_a_layer_without_tokens_counts_as_a_whole_but_skips_none():
         Positions.of(TEXTS, CPU, 1).rows("pool", nn.Linear(2, 2), pooled)
     with pytest.raises(LayerError, match="for 3 samples, which cannot be told apart"):
         Positions.of(Batch(torch.zeros(3, 5)), CPU).rows("odd", nn.Linear(2, 2), torch.zeros(4, 2))
-
-
-@pytest.mark.parametrize("inputs", [torch.zeros(2, 3), {"pixels": torch.zeros(2, 3)}, {"input_ids": IDS > 1}])
-def test_what_is_no_text_has_no_tokens(inputs: Tensor | dict[str, Tensor]):
-    assert token_ids(Batch(inputs)) is None

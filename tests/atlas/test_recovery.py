@@ -110,7 +110,7 @@ LENGTHS = [5, 2, 7, 3, 1, 6, 4, 2, 5]
 def test_every_number_is_that_of_single_texts_without_padding(skip: int) -> None:
     model, data, dictionary = Language(), texts(LENGTHS, pad=2), noisy()
     expected = slowly(model, data, dictionary, skip)
-    found = loss_recovered(model, data, "middle", dictionary, skip=skip, batch_size=4)
+    found = loss_recovered(model, data, "middle", dictionary, skip_tokens=skip, batch_size=4)
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value, abs=1e-5), name
     against = {"recovered": "zeroed", "recovered_from_mean": "averaged"}
@@ -273,7 +273,7 @@ def test_a_reconstruction_that_does_harm_recovers_less_than_nothing() -> None:
         ({"dictionary": identity(3)}, InputError, "reads vectors of 3 and gives 3; middle has 4 units"),
         ({"layer": "m*,head"}, LayerError, "matches 2 layers"),
         ({"layer": "nowhere"}, LayerError, "no layer matches"),
-        ({"skip": -1}, InputError, "skip is -1"),
+        ({"skip_tokens": -1}, InputError, "skip_tokens is -1"),
         ({"data": texts([1, 1])}, InputError, "nothing to predict"),
         ({"data": torch.zeros(3, 4)}, ModelError, "cannot take a batch"),
         ({"model": nn.Sequential(nn.Linear(4, 4)), "layer": "0"}, ModelError, "cannot take a batch"),

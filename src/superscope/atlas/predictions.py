@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from superscope.atlas.positions import token_ids
+from superscope.activations.rows import token_mask
 from superscope.core.errors import InputError, ModelError
 from superscope.data import Batch
 
@@ -77,14 +77,14 @@ def judged_answers(output: object, batch: Batch) -> Answers:
 
 
 def _next_tokens(logits: Float[Tensor, "sample token class"], batch: Batch) -> Answers:
-    ids = token_ids(batch)
-    if ids is None or ids.shape != logits.shape[:2]:
+    inputs = batch.inputs
+    ids, mask = inputs if isinstance(inputs, Tensor) else inputs.get("input_ids"), token_mask(batch)
+    if ids is None or mask is None or mask.shape != logits.shape[:2] or ids.shape != logits.shape[:2]:
         raise ModelError(
             f"the model puts out logits of shape {list(logits.shape)} and is given no token numbers "
             "[sample, token] that go with them; give a causal language model and text"
         )
-    ids = ids.to(logits.device)
-    mask = torch.ones_like(ids, dtype=torch.bool) if batch.mask is None else batch.mask.to(logits.device)
+    ids, mask = ids.to(logits.device).long(), mask.to(logits.device)
     places = (mask[:, :-1] & mask[:, 1:]).nonzero()
     sample, token = places.unbind(1)
     return Answers("next token", logits[sample, token], ids[sample, token + 1], sample)

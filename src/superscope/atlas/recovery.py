@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from superscope.activations import capture, select_layers, splice, unit_axis
+from superscope.activations import capture, select_layers, splice
 from superscope.activations.inputs import evaluating, forward
+from superscope.activations.rows import one_layer
 from superscope.atlas.positions import Positions
 from superscope.atlas.predictions import Answers, Kind, Scores, judged_answers, scores
 from superscope.core.errors import InputError, LayerError, ModelError
@@ -94,7 +95,7 @@ def loss_recovered(
     *,
     target: str | None = None,
     samples: int | None = None,
-    skip: int = 0,
+    skip_tokens: int = 0,
     batch_size: int = 16,
     seed: int = 0,
     device: str = "auto",
@@ -105,7 +106,7 @@ def loss_recovered(
     label (a label below 0 names no class). All positions of the layer are replaced, padding aside: where the
     inputs have an ``attention_mask``, masked positions keep what they hold and count for nothing. That
     includes a text's first position, the beginning-of-text token if the tokenizer puts one there, unless
-    ``skip`` says otherwise. FVU and L0 are over the replaced positions.
+    ``skip_tokens`` says otherwise. FVU and L0 are over the replaced positions.
 
     Args:
         model: gives logits [sample, token, vocabulary] or [sample, class], as a tensor or as ``.logits``. It
@@ -117,28 +118,28 @@ def loss_recovered(
         target: for a transcoder, the layer whose output the reconstruction stands in for; it must be reached
             after ``layer``, at the same positions.
         samples: how many samples to look at; all of them by default.
-        skip: positions at the start of each text that keep what they hold, such as 1 for a beginning-of-text
-            token whose outlying activations no dictionary is asked to reconstruct.
+        skip_tokens: real tokens at the start of each text that keep what they hold and count for nothing,
+            such as 1 where the dictionary was trained without the first one.
         batch_size: samples a forward pass. Logits over a large vocabulary are large.
         seed: of the subset of samples.
         device: ``auto``, ``cpu``, ``cuda``, ...
 
     Raises:
         InputError: when the dictionary has another width than the layer, a classifier's data has no labels,
-            ``skip`` is negative, or a loss is not finite with the reconstruction in place.
+            ``skip_tokens`` is negative, or a loss is not finite with the reconstruction in place.
         LayerError: when no layer matches or several do, or one is never reached.
         ModelError: when the model gives no such logits, cannot take the data, or its own loss is not finite.
         DataError: when the data cannot be read, or only once.
     """
-    if skip < 0:
-        raise InputError(f"skip is {skip}; give 0 or the positions at the start of a text to leave alone")
+    if skip_tokens < 0:
+        raise InputError(f"skip_tokens is {skip_tokens}; give 0, or how many of each text are left alone")
     where = resolve_device(device)
     stream = batches(data, batch_size=batch_size, samples=samples, seed=seed)
-    trial = _Trial(model, dictionary, _one(model, layer), _one(model, target or layer))
+    trial = _Trial(model, dictionary, one_layer(model, layer), one_layer(model, target or layer))
     totals, kind = _Totals(), None
     with evaluating(model, where), evaluating(dictionary, where), torch.inference_mode():
         for batch in progress(stream, "splicing", unit="batch"):
-            positions = Positions.of(batch, where, skip)
+            positions = Positions.of(batch, where, skip_tokens)
             clean = trial.run(batch, where)
             kind = clean.kind
             totals.score("clean", scores(clean), clean.sample)
@@ -152,7 +153,7 @@ def loss_recovered(
         mean = totals.mean("vectors").to(where)
         totals.restart()
         for batch in progress(stream, "splicing the mean", unit="batch"):
-            with trial.ablated(Positions.of(batch, where, skip), mean):
+            with trial.ablated(Positions.of(batch, where, skip_tokens), mean):
                 found = trial.run(batch, where)
             totals.score("averaged", scores(found), found.sample)
             totals.next(len(batch))
@@ -229,7 +230,7 @@ class _Trial:
             totals.add("missed", (truth.double() - found.double()).square().sum(1), sample)
             totals.add("active", active, sample)
             totals.add("positions", torch.ones_like(active), sample)
-            return rows.put(found, unit_axis(module, output))
+            return rows.put(found)
 
         reading = (
             contextlib.nullcontext()
@@ -271,7 +272,7 @@ class _Trial:
         def replace(module: nn.Module, output: Tensor) -> Tensor:
             rows = positions.rows(self.place, module, output)
             value = torch.zeros_like(rows.kept) if mean is None else mean.expand_as(rows.kept)
-            return rows.put(value, unit_axis(module, output))
+            return rows.put(value)
 
         with self._replaced(replace):
             yield
@@ -290,14 +291,6 @@ class _Trial:
             yield
         if not spliced.calls:
             raise LayerError(f"layer {self.place} is never called in the forward pass; name another")
-
-
-def _one(model: nn.Module, layer: str) -> str:
-    found = list(select_layers(model, layer))
-    if len(found) > 1:
-        few = ", ".join(found[:4]) + ", ..." * (len(found) > 4)
-        raise LayerError(f"{layer!r} matches {len(found)} layers ({few}); name one")
-    return found[0]
 
 
 def _summed_up(trial: _Trial, kind: Kind, totals: _Totals) -> Recovery:
