@@ -1,0 +1,1 @@
+"""Rivals behind one interface: their own trainers, each in a process of the peers' environment."""
