@@ -194,9 +194,8 @@ def _refuse_what_is_not_affine(config: Mapping[str, Any], path: Path) -> None:
     scaling = config.get("normalize_activations", "none")
     if scaling in ("expected_average_only_in", "covariance_whitening", True):
         raise WeightsError(
-            f"{path}: normalize_activations is {scaling!r}, and what inputs are multiplied with is not in "
-            "the folder; in SAELens, fold it (fold_activation_norm_scaling_factor, fold_activation_whitening) "
-            "and save again"
+            f"{path}: normalize_activations is {scaling!r}, and what inputs are multiplied with is not "
+            "in the folder; in SAELens, fold it (fold_activation_norm_scaling_factor) and save again"
         )
     if scaling not in ("none", None, False):
         raise WeightsError(
