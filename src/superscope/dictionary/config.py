@@ -57,10 +57,11 @@ class DictionaryConfig:
     """What k is multiplied with at the start."""
     k_anneal: Share = 0.5
     """The share of the steps over which it falls to k itself."""
-    auxiliary: Annotated[float, Field(ge=0.0)] = 1 / 32
+    auxiliary: Annotated[float, Field(ge=0.0)] = 0.3
     """The weight of the loss by which dead latents reconstruct what the living ones leave; 0 for none."""
-    dead_after: Count = 100_000
-    """Samples without a firing after which a latent counts as dead."""
+    dead_after: Count | None = None
+    """Samples without a firing after which a latent counts as dead; a hundredth of all where None, and at
+    least ten batches."""
 
 
 def checked_config(config: DictionaryConfig) -> DictionaryConfig:
@@ -118,4 +119,4 @@ def learning_rate(config: DictionaryConfig) -> float:
     >>> round(learning_rate(DictionaryConfig(n_latents=16384)), 5)
     0.00078
     """
-    return config.lr if config.lr is not None else min(5e-3, 0.1 / config.n_latents**0.5)
+    return config.lr if config.lr is not None else min(1e-2, 0.14 / config.n_latents**0.5)

@@ -125,6 +125,8 @@ class Trainer:
         self.step = 0
         self.history = History()
         device = dictionary.W_dec.device
+        share = max(10, steps // 100) * config.batch_size
+        self._dead_after = share if config.dead_after is None else config.dead_after
         self._silent = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._records = {steps * k // min(steps, _RECORDS) for k in range(1, min(steps, _RECORDS) + 1)}
@@ -137,7 +139,7 @@ class Trainer:
         """
         config, dictionary = self.config, self.dictionary
         wanted = k_at(config, self.step, self.steps)
-        dead = self._silent >= config.dead_after
+        dead = self._silent >= self._dead_after
         some = config.auxiliary > 0 and bool(dead.any())
         at = Conditions(wanted, self.steering.weight, dead if some else None, config.auxiliary)
         if self.engine is None:
@@ -176,7 +178,7 @@ class Trainer:
             history.steps.append(self.step)
             history.fvu.append(fvu / count)
             history.l0.append(l0 / count)
-            history.dead.append(int((self._silent >= self.config.dead_after).sum()))
+            history.dead.append(int((self._silent >= self._dead_after).sum()))
 
     def state(self) -> dict[str, Tensor]:
         """Return all that later steps depend on."""

@@ -1,10 +1,10 @@
 """Sums over the active latents of a batch on CUDA, in Triton.
 
-A tile is [pair, column]: some pairs at once, each with a row of the decoder or of the inputs, whose columns lie
-along the threads of a warp, so that a row is read in whole cache lines. Sums are taken in float32 and in one
-order, with no atomic addition: the result is the same bits for the same arguments.
+A tile is [pair, column]: some pairs at once, each with a row of the decoder or of the inputs, whose columns
+lie along the threads of a warp, so that a row is read in whole cache lines. Sums are taken in float32 and in
+one order, with no atomic addition: the result is the same bits for the same arguments.
 
-Only :mod:`superscope.dictionary.sparse.triton` imports this module, when it launches: triton need not be there.
+Only :mod:`superscope.dictionary.sparse.triton` imports this module, when it launches.
 """
 
 # Triton compiles these functions from their source; as plain Python they do not type-check.
@@ -28,7 +28,7 @@ def _rows(matrix, row, valid, column, width):
 @triton.jit
 @no_type_check
 def _entries(latents, values, start, stop, lane):
-    """Return the pairs from ``start`` on, as many as a tile has: which are before ``stop``, latents, values."""
+    """Return the pairs of a tile that begins at ``start``: which are before ``stop``, latents, values."""
     p = start + lane
     valid = p < stop
     return p, valid, tl.load(latents + p, valid, 0), tl.load(values + p, valid, 0.0)
@@ -38,7 +38,7 @@ def _entries(latents, values, start, stop, lane):
 @triton.jit(do_not_specialize=["samples"])
 @no_type_check
 def fit_samples(
-    pull, error, losses, gradients, bounds, latents, values, W_dec, b_dec, target, samples, scale, width,
+    pull, losses, gradients, bounds, latents, values, W_dec, b_dec, target, samples, scale, width,
     GROUPS: tl.constexpr, PAIRS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Decode a sample, compare it with its target, and send the error back to its values.
@@ -50,7 +50,6 @@ def fit_samples(
     Args:
         pull: [group, sample, column], which scale · Σ of the errors of the group and all later ones is
             written to.
-        error: [sample, column], that of all groups.
         losses: [sample], the sum of squared errors over columns and groups.
         gradients: [pair], pull of the pair's group and sample · decoder's row of its latent.
         bounds: [sample · GROUPS + 1], where the pairs of each group of each sample begin; latents ascend.
@@ -79,7 +78,6 @@ def fit_samples(
         _, valid, latent, value = _entries(latents, values, start, stop, lane)
         part += value[:, None] * _rows(W_dec, latent, valid, column, width)
     rest += tl.sum(part, 0)
-    tl.store(error + at, rest, inside)
 
     loss = 0.0
     total = tl.zeros([COLUMNS], tl.float32)

@@ -1,267 +1,152 @@
-"""Which latents of a batch are active, on CUDA, in Triton: exact selections of the largest.
+"""Which latents of a batch are active, on CUDA: exact selections of the largest, by Triton kernels.
 
-A pre-activation is compared by its key: the bits of its positive part as an integer, which ascend as it does.
-A largest key is found bit by bit, each time by a count. Selections have a fixed order and break ties by
-position, so the result is the same bits for the same arguments.
-
-Only :mod:`superscope.dictionary.sparse.triton` imports this module, when it launches: triton need not be there.
+The functions have the names, arguments and answers of :mod:`superscope.dictionary.sparse.reference`, and the
+same bits. Nothing waits for the GPU but :func:`above_threshold`, whose number of pairs is not known before.
+The kernels are :mod:`superscope.dictionary.sparse.triton_selection_kernels`, which is imported as they are
+launched: triton need not be there for all else.
 """
 
-# Triton compiles these functions from their source; as plain Python they do not type-check.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-# pyright: reportCallIssue=false, reportIndexIssue=false
+from types import ModuleType
 
-from typing import no_type_check  # keeps jaxtyping's import hook from hiding the source from triton
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
-import triton
-import triton.language as tl
+from superscope.core.errors import InputError
+from superscope.dictionary.sparse.pairs import Pairs
+from superscope.dictionary.sparse.triton import on, parts, power_of_two
 
-
-@triton.jit
-@no_type_check
-def _value(pre, at, inside):
-    """Return the positive part in float32; NaN stays."""
-    x = tl.load(pre + at, inside, 0.0).to(tl.float32)
-    return tl.where(x <= 0, 0.0, x)
-
-
-@triton.jit
-@no_type_check
-def _key(x, inside):
-    """Return the keys: from 0 on, NaN above all numbers, and −1 outside."""
-    key = tl.where(x == x, x.to(tl.int32, bitcast=True), 0x7FFFFFFF)
-    return tl.where(inside, key, -1)
+_LATENTS = 4_096
+"""Latents that a program looks at at once; they have as many maxima, where there are more."""
+_WRITTEN = 1_024
+"""Latents that a program looks at at once as it writes pairs: its threads have addresses to keep."""
+_SPARE = 1_024
+"""Room for the keys of a sample that reach the k-th largest maximum."""
+_BLOCK = 4_096
+"""Elements of a whole batch that a program looks at at once."""
+_PROGRAMS = 1_024
+"""Programs that count the digits of a batch, at the most."""
 
 
-@triton.jit
-@no_type_check
-def _largest(key, k):
-    """Return the k-th largest key, 0 where there are fewer than k."""
-    found = tl.full([], 0, tl.int32)
-    for bit in range(31):
-        more = found | (1 << (30 - bit))
-        found = tl.where(tl.sum((key >= more).to(tl.int32), 0) >= k, more, found)
-    return found
+def top_k(pre: Float[Tensor, "sample latent"], k: int) -> Pairs:
+    """Return the k largest of relu(pre) in each sample, latents ascending; ties and NaN as the reference."""
+    samples, n_latents = pre.shape
+    if not 1 <= k <= n_latents:
+        raise InputError(f"k is {k}, expected 1 to the number of latents, {n_latents}")
+    pairs = _empty(pre, k * samples, torch.arange(samples + 1, device=pre.device) * k)
+    latents = max(min(power_of_two(n_latents), _LATENTS), power_of_two(k))
+    spare = 1 if latents >= n_latents else max(_SPARE, 2 * power_of_two(k))
+    gathered = pairs.rows.new_empty(samples if spare > 1 else 0, spare)
+    if samples:
+        with on(pre.device):
+            _kernels().top_k[(samples,)](
+                pairs.rows,
+                pairs.latents,
+                pairs.values,
+                gathered,
+                pre.contiguous(),
+                k,
+                n_latents,
+                SPARE=spare,
+                LATENTS=latents,
+                WRITTEN=min(latents, _WRITTEN),
+                num_warps=_warps(latents),
+            )
+    return pairs
 
 
-@triton.jit
-@no_type_check
-def _keys_from(pre, start, n_latents, LATENTS: tl.constexpr):
-    """Return the keys of the block of a sample's latents that begins at ``start``."""
-    latent = start + tl.arange(0, LATENTS)
-    inside = latent < n_latents
-    return _key(_value(pre, latent, inside), inside)
+def batch_top_k(pre: Float[Tensor, "sample latent"], count: int) -> Pairs:
+    """Return the ``count`` largest of relu(pre) in the whole batch; ties and NaN as the reference.
 
-
-@triton.jit
-@no_type_check
-def _count_from(pre, n_latents, least, LATENTS: tl.constexpr):
-    """Return how many keys of a sample are at least ``least``."""
-    count = tl.zeros([LATENTS], tl.int32)
-    for start in range(0, n_latents, LATENTS):
-        count += (_keys_from(pre, start, n_latents, LATENTS) >= least).to(tl.int32)
-    return tl.sum(count, 0)
-
-
-@triton.jit
-@no_type_check
-def _write(rows, latents, values, pre, i, place, n_latents, key, ties, LATENTS: tl.constexpr):
-    """Write a sample's pairs above ``key`` and the first ``ties`` at it, from ``place`` on, latents ascending."""
-    seen = tl.full([], 0, tl.int32)
-    for start in range(0, n_latents, LATENTS):
-        latent = start + tl.arange(0, LATENTS)
-        inside = latent < n_latents
-        value = _value(pre, latent, inside)
-        found = _key(value, inside)
-        tie = (found == key).to(tl.int32)
-        kept = (found > key) | ((tie > 0) & (seen + tl.cumsum(tie, 0) <= ties))
-        seen += tl.sum(tie, 0)
-        one = kept.to(tl.int32)
-        at = place + tl.cumsum(one, 0) - 1
-        tl.store(rows + at, tl.zeros([LATENTS], tl.int32) + i, kept)
-        tl.store(latents + at, latent, kept)
-        tl.store(values + at, value, kept)
-        place += tl.sum(one, 0)
-
-
-# A kernel is compiled anew for an argument that is 1 or a multiple of 16, unless it is listed.
-@triton.jit(do_not_specialize=["k", "n_latents"])
-@no_type_check
-def top_k(
-    rows, latents, values, spare, pre, k, n_latents, SPARE: tl.constexpr, LATENTS: tl.constexpr,
-):  # fmt: skip
-    """Write the k largest positive parts of a sample as k pairs.
-
-    Two levels: latents with the same remainder by LATENTS share their maximum. At least k latents reach the
-    k-th largest maximum, and few more: those are gathered, and the k-th largest of all is found among them.
-    Where they are more than SPARE, as with many equal values, it is found by counts over the whole sample.
-
-    Args:
-        rows: [sample · k], written.
-        latents: [sample · k], written.
-        values: [sample · k], written.
-        spare: [sample, SPARE] int32, for the gathered keys; not touched where one block holds the sample.
-        pre: [sample, latent].
-        k: at most LATENTS.
-        n_latents: how many.
-        SPARE: room for gathered keys, 1 where one block holds the sample.
-        LATENTS: latents in a block.
+    The smallest of them is found by its digits, from the leading one on, in four passes over the batch.
     """
-    i = tl.program_id(0).to(tl.int64)
-    pre += i * n_latents
-    most = tl.full([LATENTS], -1, tl.int32)
-    for start in range(0, n_latents, LATENTS):
-        most = tl.maximum(most, _keys_from(pre, start, n_latents, LATENTS))
-    key = _largest(most, k)
-    above = tl.sum((most > key).to(tl.int32), 0)
-    if SPARE > 1:
-        spare += i * SPARE
-        count = tl.full([], 0, tl.int32)
-        least = tl.maximum(key, 1)
-        for start in range(0, n_latents, LATENTS):
-            found = _keys_from(pre, start, n_latents, LATENTS)
-            hit = (found >= least).to(tl.int32)
-            place = count + tl.cumsum(hit, 0) - 1
-            tl.store(spare + place, found, (hit > 0) & (place < SPARE))
-            count += tl.sum(hit, 0)
-        tl.debug_barrier()  # what one thread gathered, another reads
-        if count <= SPARE:
-            lane = tl.arange(0, SPARE)
-            gathered = tl.load(spare + lane, lane < count, -1)
-            key = _largest(gathered, k)
-            above = tl.sum((gathered > key).to(tl.int32), 0)
-        else:
-            key = tl.full([], 0, tl.int32)
-            for bit in range(31):
-                more = key | (1 << (30 - bit))
-                key = tl.where(_count_from(pre, n_latents, more, LATENTS) >= k, more, key)
-            above = k * 0
-            if key < 0x7FFFFFFF:
-                above = _count_from(pre, n_latents, key + 1, LATENTS)
-    _write(rows, latents, values, pre, i, i * k, n_latents, key, k - above, LATENTS)
+    samples, n_latents = pre.shape
+    elements = pre.numel()
+    if not 1 <= count <= elements:
+        raise InputError(f"count is {count}, expected 1 to the {elements} elements of the batch")
+    pre, kernels = pre.contiguous(), _kernels()
+    digits = torch.zeros(4, 256, dtype=torch.int64, device=pre.device)
+    above, ties = (digits.new_empty(samples) for _ in range(2))
+    per_program = _BLOCK * max(1, parts(elements, _BLOCK * _PROGRAMS))
+    with on(pre.device):
+        for number in range(4):
+            kernels.count_digits[(parts(elements, per_program),)](
+                digits, pre, count, elements, per_program, PASS=number, BLOCK=_BLOCK, num_warps=8
+            )
+        kernels.count_batch[(samples,)](
+            above, ties, digits, pre, count, n_latents, **_block(n_latents, _LATENTS)
+        )
+        # ties are taken from the first sample on, as long as there is room
+        room = count - above.sum()
+        kept = above + ties.cumsum(0).minimum(room).diff(prepend=ties.new_zeros(1))
+        pairs = _empty(pre, count, _offsets(kept))
+        kernels.write_batch[(samples,)](
+            pairs.rows,
+            pairs.latents,
+            pairs.values,
+            pairs.offsets,
+            above,
+            digits,
+            pre,
+            count,
+            n_latents,
+            **_block(n_latents, _WRITTEN),
+        )
+    return pairs
 
 
-@triton.jit
-@no_type_check
-def _batch_key(digits, count, PASSES: tl.constexpr):
-    """Return the leading bits of the count-th largest key of a batch, and how many keys with them it takes.
-
-    ``digits`` [PASSES, 256] counts the digits, from the leading one on, of the keys whose digits before it
-    are those of the key that is looked for: a key has three of 8 bits and one of 7.
-    """
-    digit = tl.arange(0, 256)
-    key = tl.full([], 0, tl.int32)
-    left = tl.full([], 0, tl.int64) + count
-    for d in tl.static_range(PASSES):
-        counts = tl.load(digits + d * 256 + digit)
-        reached = tl.sum(counts, 0) - tl.cumsum(counts, 0) + counts
-        found = tl.sum((reached >= left).to(tl.int32), 0) - 1
-        left -= tl.sum(tl.where(digit > found, counts, 0), 0)
-        key = key * (128 if d == 3 else 256) + found
-    return key, left
-
-
-@triton.jit(do_not_specialize=["count", "elements", "per_program"])
-@no_type_check
-def count_digits(
-    digits, pre, count, elements, per_program, PASS: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
-    """Count the next digit of the keys of a batch whose digits so far are those of the count-th largest.
-
-    Args:
-        digits: [4, 256] int64, zeros before the first pass; counts are added, in any order to the same sum.
-        pre: [element], the batch as one row.
-        count: which key is looked for.
-        elements: how many.
-        per_program: elements of a program, a multiple of BLOCK.
-        PASS: 0 to 3.
-        BLOCK: elements at once.
-    """
-    key, _ = _batch_key(digits, count, PASS)
-    SHIFT: tl.constexpr = 23 - 8 * PASS if PASS < 3 else 0
-    BITS: tl.constexpr = 8 if PASS < 3 else 7
-    digit = tl.arange(0, 256)
-    counts = tl.zeros([256], tl.int32)
-    first = tl.program_id(0).to(tl.int64) * per_program
-    for start in range(first, tl.minimum(first + per_program, elements), BLOCK):
-        at = start + tl.arange(0, BLOCK)
-        inside = at < elements
-        found = _key(_value(pre, at, inside), inside)
-        chosen = inside & ((found >> (SHIFT + BITS)) == key)
-        counts += tl.histogram(tl.where(chosen, (found >> SHIFT) & ((1 << BITS) - 1), 0), 256)
-        counts -= tl.where(digit == 0, tl.sum((chosen == 0).to(tl.int32), 0), 0)  # counted as zeros
-    tl.atomic_add(digits + PASS * 256 + digit, counts.to(tl.int64), counts > 0)
+def above_threshold(
+    pre: Float[Tensor, "sample latent"], threshold: float | Float[Tensor, ""] | Float[Tensor, " latent"]
+) -> Pairs:
+    """Return the pairs with pre > ``threshold``, one of all latents or one of each; NaN is kept."""
+    samples, n_latents = pre.shape
+    pre, kernels = pre.contiguous(), _kernels()
+    cut = torch.as_tensor(threshold, dtype=torch.float32, device=pre.device).contiguous()
+    each = cut.ndim > 0
+    counts = torch.zeros(samples, dtype=torch.int64, device=pre.device)
+    with on(pre.device):
+        if samples:
+            kernels.count_above[(samples,)](counts, pre, cut, n_latents, each, **_block(n_latents, _LATENTS))
+        offsets = _offsets(counts)
+        pairs = _empty(pre, int(offsets[-1]), offsets)
+        if len(pairs):
+            kernels.write_above[(samples,)](
+                pairs.rows,
+                pairs.latents,
+                pairs.values,
+                pairs.offsets,
+                pre,
+                cut,
+                n_latents,
+                each,
+                **_block(n_latents, _WRITTEN),
+            )
+    return pairs
 
 
-@triton.jit(do_not_specialize=["count", "n_latents"])
-@no_type_check
-def count_batch(
-    above, ties, digits, pre, count, n_latents, LATENTS: tl.constexpr
-):  # fmt: skip
-    """Count, in each sample, the keys above the count-th largest of the batch and those equal to it."""
-    i = tl.program_id(0).to(tl.int64)
-    key, _ = _batch_key(digits, count, 4)
-    pre += i * n_latents
-    more = tl.zeros([LATENTS], tl.int32)
-    same = tl.zeros([LATENTS], tl.int32)
-    for start in range(0, n_latents, LATENTS):
-        found = _keys_from(pre, start, n_latents, LATENTS)
-        more += (found > key).to(tl.int32)
-        same += (found == key).to(tl.int32)
-    tl.store(above + i, tl.sum(more, 0).to(tl.int64))
-    tl.store(ties + i, tl.sum(same, 0).to(tl.int64))
+def _kernels() -> ModuleType:
+    from superscope.dictionary.sparse import triton_selection_kernels
+
+    return triton_selection_kernels
 
 
-@triton.jit(do_not_specialize=["count", "n_latents"])
-@no_type_check
-def write_batch(
-    rows, latents, values, offsets, above, digits, pre, count, n_latents, LATENTS: tl.constexpr
-):  # fmt: skip
-    """Write the pairs of a sample: those above the batch's key and the first ones at it, as many as fit."""
-    i = tl.program_id(0).to(tl.int64)
-    key, _ = _batch_key(digits, count, 4)
-    place = tl.load(offsets + i)
-    ties = tl.load(offsets + i + 1) - place - tl.load(above + i)
-    _write(rows, latents, values, pre + i * n_latents, i, place, n_latents, key, ties, LATENTS)
+def _offsets(counts: Tensor) -> Tensor:
+    """Return where each sample's pairs begin, from how many it has."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-@triton.jit
-@no_type_check
-def _above(pre, cut, latent, n_latents, EACH: tl.constexpr):
-    """Return the pre-activations of a block, and which are above the cut or NaN."""
-    inside = latent < n_latents
-    x = tl.load(pre + latent, inside, 0.0).to(tl.float32)
-    c = tl.load(cut + latent, inside, 0.0) if EACH else tl.load(cut)
-    return x, inside & ((x > c.to(tl.float32)) | (x != x))
+def _empty(pre: Tensor, count: int, offsets: Tensor) -> Pairs:
+    """Return pairs to be written."""
+    numbers = torch.empty(count, dtype=torch.int32, device=pre.device)
+    return Pairs(offsets, numbers, torch.empty_like(numbers), torch.empty_like(numbers, dtype=torch.float32))
 
 
-@triton.jit(do_not_specialize=["n_latents"])
-@no_type_check
-def count_above(counts, pre, cut, n_latents, EACH: tl.constexpr, LATENTS: tl.constexpr):
-    """Count the pre-activations of a sample that are above the cut: one, or EACH latent's own."""
-    i = tl.program_id(0).to(tl.int64)
-    count = tl.zeros([LATENTS], tl.int32)
-    for start in range(0, n_latents, LATENTS):
-        latent = start + tl.arange(0, LATENTS)
-        _, kept = _above(pre + i * n_latents, cut, latent, n_latents, EACH)
-        count += kept.to(tl.int32)
-    tl.store(counts + i, tl.sum(count, 0).to(tl.int64))
+def _block(n_latents: int, most: int) -> dict[str, int]:
+    """Return how many of a sample's latents a program looks at at once."""
+    latents = min(power_of_two(n_latents), most)
+    return {"LATENTS": latents, "num_warps": _warps(latents)}
 
 
-@triton.jit(do_not_specialize=["n_latents"])
-@no_type_check
-def write_above(
-    rows, latents, values, offsets, pre, cut, n_latents, EACH: tl.constexpr, LATENTS: tl.constexpr
-):  # fmt: skip
-    """Write the pairs of a sample that :func:`count_above` counted, latents ascending."""
-    i = tl.program_id(0).to(tl.int64)
-    place = tl.load(offsets + i)
-    for start in range(0, n_latents, LATENTS):
-        latent = start + tl.arange(0, LATENTS)
-        x, kept = _above(pre + i * n_latents, cut, latent, n_latents, EACH)
-        one = kept.to(tl.int32)
-        at = place + tl.cumsum(one, 0) - 1
-        tl.store(rows + at, tl.zeros([LATENTS], tl.int32) + i, kept)
-        tl.store(latents + at, latent, kept)
-        tl.store(values + at, x, kept)
-        place += tl.sum(one, 0)
+def _warps(latents: int) -> int:
+    """Return how many warps work on a block: a thread has sixteen latents, or fewer."""
+    return max(1, min(8, latents // 128))
