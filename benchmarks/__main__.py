@@ -5,7 +5,17 @@ import sys
 
 import torch
 
-from benchmarks import energy_rank, networks, silhouette, survey, toy_cuda, toy_sweeps, toy_training
+from benchmarks import (
+    dictionary_recovery,
+    dictionary_throughput,
+    energy_rank,
+    networks,
+    silhouette,
+    survey,
+    toy_cuda,
+    toy_sweeps,
+    toy_training,
+)
 
 BENCHMARKS = {
     "survey": survey.main,
@@ -15,6 +25,8 @@ BENCHMARKS = {
     "toy-training": toy_training.main,
     "toy-cuda": toy_cuda.main,
     "toy-sweeps": toy_sweeps.main,
+    "dictionary-throughput": dictionary_throughput.main,
+    "dictionary-recovery": dictionary_recovery.main,
 }
 
 

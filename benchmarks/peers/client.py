@@ -33,7 +33,7 @@ class Rows:
 
     @classmethod
     def write(cls, file: Path, x: Tensor) -> "Rows":
-        file.write_bytes(x.contiguous().numpy().tobytes())
+        x.contiguous().numpy().tofile(file)
         return cls(file, *x.shape)
 
     def read(self) -> Tensor:

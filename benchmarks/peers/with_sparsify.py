@@ -5,7 +5,7 @@ tokens are the numbers of the rows, so that its forward pass is one look-up. Che
 the end of ``fit``, and logging to wandb are off.
 """
 
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 
 import torch
@@ -82,7 +82,7 @@ class Sparsify:
         self.model.layer.weight = nn.Parameter(rows, requires_grad=False)
         steps = len(rows) // self.rows.batch_size
         self.rows.batches, self.rows.count = steps, self.trainer.global_step + steps
-        with redirect_stdout(StringIO()):
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its bar cannot be turned off
             self.trainer.fit()
 
     def _coder(self) -> "sparsify.SparseCoder":
