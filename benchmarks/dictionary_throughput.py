@@ -107,7 +107,7 @@ def table(architecture: str, times: Mapping[str, list[float]], steps: int) -> No
     for name, seconds in times.items():
         speeds = sorted(steps * BATCH / each for each in seconds)
         speed = f"{statistics.median(speeds):,.0f} ({speeds[0]:,.0f} to {speeds[-1]:,.0f})"
-        over = "" if name == OURS else ratio(seconds, times[OURS])
+        over = "" if name in (OURS, LIMIT) else ratio(seconds, times[OURS])
         asked = f"≥ {ASKED[architecture, name]}" if (architecture, name) in ASKED else ""
         share = "" if name == LIMIT else ratio(times[LIMIT], seconds)
         row(
