@@ -2,6 +2,7 @@
 
 from superscope.activations.capture import Captured as Captured
 from superscope.activations.capture import capture as capture
+from superscope.activations.harvest import harvest as harvest
 from superscope.activations.layers import EVERYTHING as EVERYTHING
 from superscope.activations.layers import RESCALES as RESCALES
 from superscope.activations.layers import first_tensor as first_tensor
@@ -14,6 +15,7 @@ from superscope.activations.matrices import widening as widening
 from superscope.activations.rows import samples_first as samples_first
 from superscope.activations.splice import Spliced as Spliced
 from superscope.activations.splice import splice as splice
+from superscope.activations.store import ActivationStore as ActivationStore
 from superscope.activations.transformers import INPUT as INPUT
 from superscope.activations.transformers import transformer_layers as transformer_layers
 from superscope.measures.moments import Moments as Moments

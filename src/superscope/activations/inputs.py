@@ -60,6 +60,12 @@ def load_inputs(
     )
 
 
+def called(data: object) -> str:
+    """Return what data that was not named is called: its own name, or its type's."""
+    name = getattr(data, "name", None)  # a tensor has one too: None
+    return name if isinstance(name, str) else type(data).__name__
+
+
 def placed(network: nn.Module, inputs: Inputs, device: torch.device) -> Inputs:
     """Return inputs on ``device``, floating ones in the type of the network's parameters."""
     kind = next((value.dtype for value in network.parameters() if value.is_floating_point()), None)

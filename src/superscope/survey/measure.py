@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from superscope.activations import EVERYTHING, RESCALES, capture, select_layers, transformer_layers, widening
-from superscope.activations.inputs import evaluating, forward, load_inputs
+from superscope.activations.inputs import called, evaluating, forward, load_inputs
 from superscope.core.errors import InputError, ModelError
 from superscope.core.progress import progress
 from superscope.core.runtime import kept_memory, resolve_device, threads
@@ -113,7 +113,7 @@ def measure(
         rows=rows,
         left_out=left_out,
         model=model if isinstance(model, str) else type(model).__name__,
-        data=data if isinstance(data, str) else _called(data),
+        data=data if isinstance(data, str) else called(data),
         samples=tally.samples,
         accuracy=tally.accuracy(),
         seconds=time.perf_counter() - started,
@@ -162,11 +162,6 @@ def _notes(source: object, nameless: int) -> tuple[str, ...]:
     if nameless:
         notes.append(f"labels below 0, of no class: {nameless:,}; so classes are not compared")
     return tuple(notes)
-
-
-def _called(data: object) -> str:
-    name = getattr(data, "name", None)  # a tensor has one too: None
-    return name if isinstance(name, str) else type(data).__name__
 
 
 class _Tally:
