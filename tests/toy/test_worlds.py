@@ -13,6 +13,7 @@ from superscope.toy import (
     NormalMagnitude,
     UniformMagnitude,
     World,
+    WorldSource,
     correlated_world,
     decaying_world,
     even_world,
@@ -259,3 +260,24 @@ def test_orthogonal_directions_are_orthonormal():
 def test_faulty_worlds_are_refused(faulty, message):
     with pytest.raises(InputError, match=message):
         faulty()
+
+
+def test_a_source_gives_fresh_batches_that_its_seed_and_their_number_decide():
+    world = even_world(generator(0, "w"))
+    source = WorldSource(world, samples=350)
+    batches = list(source.batches(100, seed=3))
+    assert [batch.shape for batch in batches] == [(100, 64)] * 3
+    assert not torch.equal(batches[0], batches[1])
+    assert torch.equal(batches[2], next(source.batches(100, seed=3, start=2)))
+    assert not torch.equal(batches[0], next(source.batches(100, seed=4)))
+    assert (source.width, source.samples) == (64, 350)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card")
+@pytest.mark.parametrize("make", WORLDS)
+def test_a_world_draws_where_it_is_put(make):
+    world = make(generator(0, "w")).to("cuda")
+    x, s = world.sample(DRAWS, generator(1, "d", device="cuda"))
+    assert x.device.type == s.device.type == "cuda"
+    torch.testing.assert_close(x, s @ world.directions, atol=1e-4, rtol=0)
+    assert near((s > 0).double().mean(0).cpu(), make(generator(0, "w")).firing.marginals())

@@ -33,6 +33,7 @@ from superscope.toy.theory import variance as variance
 from superscope.toy.training import ToyResult as ToyResult
 from superscope.toy.training import train as train
 from superscope.toy.two_features import two_feature_loss as two_feature_loss
+from superscope.toy.world_bench import synth_sae_bench as synth_sae_bench
 from superscope.toy.world_firing import Fired as Fired
 from superscope.toy.world_firing import Firing as Firing
 from superscope.toy.world_firing import Magnitude as Magnitude
@@ -40,6 +41,7 @@ from superscope.toy.world_firing import NormalMagnitude as NormalMagnitude
 from superscope.toy.world_firing import ProductMagnitude as ProductMagnitude
 from superscope.toy.world_firing import UniformMagnitude as UniformMagnitude
 from superscope.toy.worlds import World as World
+from superscope.toy.worlds import WorldSource as WorldSource
 from superscope.toy.worlds import correlated_world as correlated_world
 from superscope.toy.worlds import decaying_world as decaying_world
 from superscope.toy.worlds import even_world as even_world

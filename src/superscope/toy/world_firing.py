@@ -9,16 +9,13 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from superscope.core.errors import InputError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _CERTAIN = 40.0
 """Hazard of a feature that always fires: it misses once in e⁴⁰ samples."""
@@ -31,7 +28,7 @@ class Fired(NamedTuple):
     feature: Int[Tensor, " firing"]
 
 
-_Part = TypeVar("_Part", bound="DataclassInstance")
+_Part = TypeVar("_Part")
 
 
 def on_device(part: _Part, device: torch.device | str) -> _Part:
@@ -39,6 +36,8 @@ def on_device(part: _Part, device: torch.device | str) -> _Part:
 
     There it draws with a generator of that device.
     """
+    assert is_dataclass(part)
+    assert not isinstance(part, type)
     moved = {}
     for field in fields(part):
         value = getattr(part, field.name)
@@ -145,6 +144,11 @@ class Firing:
                 others = torch.cat([factor[:j], factor[j + 1 :]]).prod(0)
                 chosen[child] = p[child] * (weights * others).sum()
         return chosen
+
+    @property
+    def cells(self) -> int:
+        """The features of a sample that are drawn one by one, whether they fire or not."""
+        return 0 if self.loadings is None else len(self._roots)
 
     @cached_property
     def _roots(self) -> Tensor:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from superscope.core import generator
 from superscope.core.errors import InputError
 from superscope.toy.world_firing import (
     Fired,
@@ -102,8 +103,7 @@ class World:
     @property
     def _chunk(self) -> int:
         """Samples at a time."""
-        cells = self.n_features if self.firing.loadings is not None else 0
-        return min(_CHUNK, max(1, _CELLS // max(cells, 1)))
+        return min(_CHUNK, max(1, _CELLS // max(self.firing.cells, 1)))
 
     def _firings(
         self, count: int, generator: torch.Generator
@@ -136,6 +136,30 @@ class World:
         offsets = counts.cumsum(0) - counts
         summed = embedding_bag(fired.feature, self.directions, offsets, mode="sum", per_sample_weights=values)
         torch.add(summed, 0 if self.bias is None else self.bias, out=x)
+
+
+@dataclass(frozen=True)
+class WorldSource:
+    """Fresh samples of a world as a source of training batches (:class:`superscope.dictionary.Source`).
+
+    No sample is kept: batch ``i`` of a seed is drawn from a stream of its own, so that a training that goes
+    on from a checkpoint sees what one never stopped would have seen.
+    """
+
+    world: World
+    samples: int
+    """In one pass."""
+
+    @property
+    def width(self) -> int:
+        """The number of dimensions of a row."""
+        return self.world.width
+
+    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Float[Tensor, "sample width"]]:
+        """Give one pass of batches of ``size`` samples, from batch ``start`` on."""
+        device = self.world.directions.device
+        for i in range(start, self.samples // size):
+            yield self.world.stream(size, generator(seed, "world", i, device=device))
 
 
 def random_directions(
