@@ -34,8 +34,8 @@ class _Entries(Codes):
     def sums(self, entries: Tensor) -> Tensor:
         return triton.latent_totals(*self.sorted, entries)
 
-    def fired(self, values: Tensor) -> Tensor:
-        return self.sums((values > 0).float()) > 0
+    def fired(self, values: Tensor, faint: Tensor) -> Tensor:
+        return self.sums((values > faint).float()) > 0
 
     def dense(self, values: Tensor) -> Tensor:
         return self.pairs.with_values(values).to_dense(self.n_latents)
