@@ -74,6 +74,10 @@ class Run:
         artifacts.write_tensors(self._hold() / "tensors.safetensors", tensors)
         return artifacts.tensor_hashes(tensors)
 
+    def file(self, name: str, data: bytes) -> None:
+        """Write a file that the report needs beside it; ``name`` may have folders in it."""
+        artifacts.write_bytes(self._hold() / name, data)
+
     def claims(self, claims: object) -> None:
         """Write ``claims.json``."""
         artifacts.write_json(self._hold() / "claims.json", claims)

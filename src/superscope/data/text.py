@@ -37,6 +37,7 @@ class TextSamples(Samples):
 
     Attributes:
         max_length: the number of tokens that texts are cut to; None for no limit.
+        tokenizer: the one that was given.
     """
 
     shape = ()
@@ -55,7 +56,7 @@ class TextSamples(Samples):
         own = own if isinstance(own, int) and own < _UNLIMITED else None
         self.name, self.split, self.classes = texts.name, split, texts.classes
         self.max_length = max_length if max_length is not None else own
-        self._texts, self._tokenizer = texts, tokenizer
+        self._texts, self.tokenizer = texts, tokenizer
         self._padding = {"token_type_ids": 0, "attention_mask": 0, "input_ids": _pad_id(tokenizer)}
         self._truncated: set[int] = set()
 
@@ -81,7 +82,7 @@ class TextSamples(Samples):
         texts, labels = self._texts.read(rows)
         limit = {} if self.max_length is None else {"truncation": True, "max_length": self.max_length}
         try:
-            found = self._tokenizer(texts, **limit)
+            found = self.tokenizer(texts, **limit)
             fields = {
                 name: [np.asarray(each, np.int64) for each in found[name]]
                 for name in found
@@ -90,7 +91,7 @@ class TextSamples(Samples):
             ids = fields["input_ids"]
         except Exception as error:  # a tokenizer may be a person's own
             raise DataError(
-                f"{self.name}: the tokenizer ({type(self._tokenizer).__name__}) failed: "
+                f"{self.name}: the tokenizer ({type(self.tokenizer).__name__}) failed: "
                 f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             ) from error
         fields.setdefault("attention_mask", [np.ones(len(each), np.int64) for each in ids])
@@ -104,7 +105,7 @@ class TextSamples(Samples):
         if parts:
             yield from (place for place in full if parts[place].overflowing)
         elif full:
-            whole = self._tokenizer([texts[place] for place in full])["input_ids"]
+            whole = self.tokenizer([texts[place] for place in full])["input_ids"]
             yield from (place for place, each in zip(full, whole, strict=True) if len(each) > len(ids[place]))
 
     def _collate(self, encoded: "_Encoded", places: np.ndarray) -> tuple[dict[str, Tensor], Tensor | None]:

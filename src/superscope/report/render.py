@@ -50,7 +50,7 @@ def render(page: Page) -> str:
         for section, anchor in zip(page.sections, anchors, strict=True)
     ]
     interactive = any(isinstance(block, Interactive) for section in page.sections for block in section.blocks)
-    scripts = [_template("page.js")]
+    scripts = [template("page.js")]
     if interactive:
         from plotly.offline import get_plotlyjs
 
@@ -65,9 +65,9 @@ def render(page: Page) -> str:
     return environment.get_template("page.html").render(
         page=page,
         sections=sections,
-        style=Markup(_template("page.css")),  # noqa: S704 (our own file)
+        style=Markup(template("page.css")),  # noqa: S704 (our own file)
         scripts=[Markup(script) for script in scripts],  # noqa: S704 (our own file and Plotly's)
-        policy=_policy(scripts),
+        policy=policy_of(scripts),
     )
 
 
@@ -135,11 +135,17 @@ def _json(text: str) -> Markup:
     return Markup(text)  # noqa: S704 (escaped above)
 
 
-def _policy(scripts: Iterable[str]) -> str:
+def policy_of(scripts: Iterable[str], *, beside: bool = False) -> str:
+    """Return the content security policy of a page with these scripts, and with files beside it or none."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+    files = " 'self' file:" if beside else ""  # of a page that is a file, 'self' may mean nothing
+    return (
+        f"default-src 'none'; script-src {allowed}{files}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:{files}"
+    )
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """Return one of the files that pages are made of."""
     return resources.files("superscope.report").joinpath("templates", name).read_text(encoding="utf-8")
