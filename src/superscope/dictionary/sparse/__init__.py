@@ -8,18 +8,27 @@ from superscope.dictionary.sparse.engine import Codes as Codes
 from superscope.dictionary.sparse.engine import DenseEngine as DenseEngine
 from superscope.dictionary.sparse.engine import Engine as Engine
 from superscope.dictionary.sparse.engine import Fit as Fit
+from superscope.dictionary.sparse.triton import declines
+from superscope.dictionary.sparse.triton_engine import TritonEngine as TritonEngine
 
 
 def make_engine(backend: str, device: torch.device) -> Engine | None:
     """Return the engine of a backend on a device; None for ``reference``, which needs none.
 
+    ``auto`` is ``sparse`` where there is a sparse engine for the device, else ``dense``.
+
     Raises:
-        InputError: when there is no such backend.
+        InputError: when there is no such backend, or none for the device.
     """
     if backend == "reference":
         return None
-    if backend == "dense" or (backend in ("auto", "sparse") and device.type != "cpu"):
-        return DenseEngine()
-    if backend in ("auto", "sparse"):
+    if backend not in ("auto", "sparse", "dense"):
+        raise InputError(f"no backend {backend!r}; choose auto, sparse, dense or reference")
+    if backend != "dense" and device.type == "cpu":
         return CPUEngine()
-    raise InputError(f"no backend {backend!r}; choose auto, sparse, dense or reference")
+    reason = declines() if device.type == "cuda" else f"there are no kernels for {device.type}"
+    if backend != "dense" and reason is None:
+        return TritonEngine()
+    if backend == "sparse":
+        raise InputError(f"the sparse backend cannot run on {device}: {reason}; choose auto or dense")
+    return DenseEngine()
