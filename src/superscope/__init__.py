@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from superscope import survey as survey
     from superscope import toy as toy
     from superscope import training as training
+    from superscope.atlas import Atlas as Atlas
+    from superscope.atlas import resolve as resolve
     from superscope.core.errors import SuperscopeError as SuperscopeError
     from superscope.survey import Comparison as Comparison
     from superscope.survey import Survey as Survey
@@ -48,11 +50,13 @@ _FOLDERS = (
     "training",
 )
 _NAMES = {
+    "Atlas": "atlas",
     "Comparison": "survey",
     "SuperscopeError": "core.errors",
     "Survey": "survey",
     "compare": "survey",
     "measure": "survey",
+    "resolve": "atlas",
 }
 
 

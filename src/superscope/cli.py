@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress, subcommand
 
 if TYPE_CHECKING:
+    from superscope.atlas import ResolveConfig
     from superscope.recipes import Verdict
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -76,6 +77,7 @@ def _main(given: list[str]) -> int:
 
 
 def _run(given: list[str]) -> int:
+    from superscope.atlas import ResolveConfig
     from superscope.recipes import TourConfig, run_recipe, run_tour
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -94,6 +96,8 @@ def _run(given: list[str]) -> int:
         return _compare(chosen)
     if isinstance(chosen, DescribeConfig):
         return _describe(chosen)
+    if isinstance(chosen, ResolveConfig):
+        return _resolve(chosen)
     path, verdicts = (
         run_tour(chosen)
         if isinstance(chosen, TourConfig)
@@ -104,6 +108,7 @@ def _run(given: list[str]) -> int:
 
 def _tree(preset: Preset) -> Any:
     """Return the type that is the command line; ``preset`` fills the defaults of the recipes' flags."""
+    from superscope.atlas import ResolveConfig
     from superscope.recipes import RECIPES, TourConfig
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -119,6 +124,7 @@ def _tree(preset: Preset) -> Any:
     leaves = [
         Annotated[TourConfig, subcommand("tour")],
         Annotated[MeasureConfig, subcommand("measure")],
+        Annotated[ResolveConfig, subcommand("resolve")],
         Annotated[CompareConfig, subcommand("compare")],
         Annotated[DescribeConfig, subcommand("describe")],
         Annotated[ListRecipes, subcommand("recipes")],
@@ -175,6 +181,17 @@ def _describe(config: "DescribeConfig") -> int:
     print(found.summary())
     if missing:
         print(f"note: {missing}")
+    print(f"report: {report}")
+    return 0
+
+
+def _resolve(config: "ResolveConfig") -> int:
+    from superscope.atlas import run_resolve
+
+    atlas, report = run_resolve(config)
+    print(atlas.summary())
+    for note in atlas.notes:
+        print(f"note: {note}")
     print(f"report: {report}")
     return 0
 
