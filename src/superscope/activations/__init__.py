@@ -8,6 +8,7 @@ from superscope.activations.layers import RESCALES as RESCALES
 from superscope.activations.layers import first_tensor as first_tensor
 from superscope.activations.layers import select_layers as select_layers
 from superscope.activations.layers import unit_axis as unit_axis
+from superscope.activations.live import LiveActivations as LiveActivations
 from superscope.activations.matrices import Widening as Widening
 from superscope.activations.matrices import rank_cap as rank_cap
 from superscope.activations.matrices import weight_matrix as weight_matrix

@@ -99,7 +99,7 @@ def harvest(
         read = LayerReader(network, layers, where, skip_tokens=skip_tokens)
         whole = iter(stream)
         first = next(whole)
-        opening = _paired(read(first), layers)
+        opening = paired(read(first), layers)
         widths = [part.values.shape[1] for part in opening]
         row = sum(widths) * DTYPES[dtype].itemsize
         work = Work(
@@ -123,7 +123,7 @@ def harvest(
                 with progress((), f"harvesting {layer}", stream.total, "sample") as bar:
                     for number, batch in enumerate(itertools.chain([first], whole)):
                         if number >= writer.next_batch:  # what is in shards already is read, and not run
-                            writer.add(number, _paired(read(batch), layers) if number else opening)
+                            writer.add(number, paired(read(batch), layers) if number else opening)
                         seen += len(batch)
                         bar.update(len(batch))
                 writer.finish(seen)
@@ -139,7 +139,7 @@ def _check(dtype: str, skip_tokens: int, shard_rows: int | None) -> None:
         raise InputError(f"shard_rows is {shard_rows}; give 1 or more")
 
 
-def _paired(found: dict[str, LayerRows], layers: list[str]) -> list[LayerRows]:
+def paired(found: dict[str, LayerRows], layers: list[str]) -> list[LayerRows]:
     """Return the rows of a layer, or those of two layers that go together.
 
     Raises:
