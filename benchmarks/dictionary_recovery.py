@@ -43,7 +43,7 @@ OUT = Path("out/dictionary_recovery.json")
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "standard", "gated", "jumprelu")
 BATCH, PROBE = 1_024, 16_384
 OURS = "superscope"
-FIRST_WEIGHT = {"SAELens": 0.3, "dictionary_learning": 0.3, "overcomplete": 3e-6}
+FIRST_WEIGHT = {"SAELens": 1.0, "dictionary_learning": 0.3, "overcomplete": 3e-6}
 """Where the search for the weight of a penalty begins."""
 AIMED = {("dictionary_learning", "jumprelu")}
 """Penalties that are told L0 itself, by an option."""
@@ -236,7 +236,7 @@ def trials(results: Results, world: str, peer: Peer, architecture: str) -> list[
 
 
 def weight(results: Results, world: str, setting: Setting, peer: Peer, architecture: str) -> None:
-    """Find the weight of a penalty for L0 = k, by bisection of its logarithm."""
+    """Find the weight of a penalty for L0 = k, going by those tried so far."""
     tried = trials(results, world, peer, architecture)
     if len(tried) >= SEARCHED or any(each["miss"] < CLOSE for each in tried):
         return
@@ -254,22 +254,27 @@ def weight(results: Results, world: str, setting: Setting, peer: Peer, architect
 
 
 def next_weight(tried: Sequence[dict[str, Any]], k: int, first: float) -> float:
-    """Return what to try next: L0 falls as the weight grows.
+    """Return what to try next: L0 falls as the weight grows, nearly as a power of it between two weights.
 
     >>> next_weight([], 4, 0.3)
     0.3
-    >>> next_weight([{"coefficient": 0.3, "l0": 9.0}], 4, 0.3)
+    >>> round(next_weight([{"coefficient": 0.3, "l0": 9.0}], 4, 0.3), 3)
     0.9
     >>> round(next_weight([{"coefficient": 0.3, "l0": 9.0}, {"coefficient": 1.2, "l0": 2.0}], 4, 0.3), 3)
-    0.6
+    0.633
     """
     if not tried:
         return first
-    over = [each["coefficient"] for each in tried if each["l0"] > k]
-    under = [each["coefficient"] for each in tried if each["l0"] <= k]
-    if over and under:
-        return math.sqrt(max(over) * min(under))
-    return max(over) * 3 if over else min(under) / 3
+    over = max((each["coefficient"] for each in tried if each["l0"] > k), default=None)
+    under = min((each["coefficient"] for each in tried if each["l0"] <= k), default=None)
+    if over is None or under is None:
+        return over * 3 if over is not None else (under or first) / 3
+    above, below = (
+        next(math.log(max(each["l0"], 0.1)) for each in tried if each["coefficient"] == end)
+        for end in (over, under)
+    )
+    way = min(0.9, max(0.1, (above - math.log(k)) / (above - below)))
+    return over * (under / over) ** way
 
 
 def table(results: Results, world: str) -> None:
