@@ -47,7 +47,7 @@ TYPES = {
     **dict.fromkeys(INT64, "*i64"),
     **dict.fromkeys(("latents", "rows", "group_of", "spare"), "*i32"),
     **dict.fromkeys(NUMBERS, "i32"),
-    "scale": "fp32",
+    **dict.fromkeys(("pace", "root"), "fp32"),
 }
 WIDE = sums.tile(8_192, 8_192)
 ROW = {"PAIRS": WIDE.pairs, "COLUMNS": WIDE.columns}
@@ -67,7 +67,18 @@ COMPILED = {
     "write_batch": ({"LATENTS": 1_024}, 8),
     "count_above": ({"EACH": False, "LATENTS": 4_096}, 8),
     "write_above": ({"EACH": True, "LATENTS": 1_024}, 8),
+    "held_squares": ({"COLUMNS": 8_192}, 16),
+    "held_adam": ({"BETA_1": 0.9, "BETA_2": 0.999, "EPSILON": 1e-8, "COLUMNS": 8_192}, 16),
 }
+
+
+def kernels():
+    """Every kernel by its name."""
+    from superscope.dictionary.sparse import triton_adam_kernels, triton_kernels, triton_selection_kernels
+
+    modules = triton_kernels, triton_selection_kernels, triton_adam_kernels
+    named = [member for module in modules for member in inspect.getmembers(module)]
+    return {name: value for name, value in named if hasattr(value, "arg_names") and not name.startswith("_")}
 
 
 @pytest.mark.parametrize("case", COMPILED)
@@ -76,14 +87,14 @@ def test_the_compiler_takes_the_kernels_and_keeps_their_sums_in_float32(case, tr
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from superscope.dictionary.sparse import triton_kernels, triton_selection_kernels
-
     name, (constants, warps) = case.split(",")[0], COMPILED[case]
-    function = getattr(triton_kernels, name, None) or getattr(triton_selection_kernels, name)
+    function = kernels()[name]
     signature = {
         a: "constexpr" if a in constants else TYPES.get(a, "*bf16" if a == "pre" else "*fp32")
         for a in function.arg_names
     }
+    if name == "fit_samples":
+        signature["scale"] = "fp32"
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, a in enumerate(function.arg_names)
@@ -105,15 +116,7 @@ def test_the_compiler_takes_the_kernels_and_keeps_their_sums_in_float32(case, tr
 
 
 def test_every_kernel_is_compiled_above(triton):
-    from superscope.dictionary.sparse import triton_kernels, triton_selection_kernels
-
-    found = {
-        name
-        for module in (triton_kernels, triton_selection_kernels)
-        for name, value in inspect.getmembers(module)
-        if hasattr(value, "arg_names") and not name.startswith("_")
-    }
-    assert found == {case.split(",")[0] for case in COMPILED}
+    assert kernels().keys() == {case.split(",")[0] for case in COMPILED}
 
 
 def test_tiles_hold_the_row_and_thirty_two_numbers_a_thread():

@@ -17,11 +17,11 @@ from superscope.core import generator
 from superscope.dictionary.architectures import make_dictionary
 from superscope.dictionary.config import DictionaryConfig
 from superscope.dictionary.dictionary import Conditions
-from superscope.dictionary.sparse import DenseEngine, reference, triton, triton_selection
+from superscope.dictionary.sparse import DenseEngine, reference, triton, triton_adam, triton_selection
 from superscope.dictionary.sparse.engine import DenseCodes
 from superscope.dictionary.sparse.pairs import Pairs
 from superscope.dictionary.sparse.triton_engine import TritonEngine
-from superscope.dictionary.training import Trainer
+from superscope.dictionary.training import Trainer, hold_rows_
 
 DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 SHAPES = st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(1, 9))
@@ -290,3 +290,29 @@ def test_the_encoders_product_in_bfloat16_selects_nearly_the_same():
     both = (dense[0] > 0) & (dense[1] > 0)
     assert both.sum() > 0.9 * 16 * 8
     torch.testing.assert_close(dense[0][both], dense[1][both], rtol=0.02, atol=0.1)
+
+
+@pytest.mark.parametrize("limit", [1.0, math.inf])
+@pytest.mark.parametrize(("latents", "width"), [(1, 2), (3, 5), (4, 16)])
+def test_a_step_on_rows_of_norm_one_is_torchs_in_several_passes(latents, width, limit):
+    start = torch.nn.functional.normalize(drawn(latents, width, seed=1)), drawn(latents, seed=2)
+    fast, slow = ([torch.nn.Parameter(part.clone()) for part in start] for _ in range(2))
+    optimizers = [torch.optim.Adam(parameters, fused=True) for parameters in (fast, slow)]
+    for step in range(1, 5):
+        for parameters, optimizer in zip((fast, slow), optimizers, strict=True):
+            optimizer.param_groups[0]["lr"] = 0.1 / step
+            for parameter in parameters:
+                parameter.grad = drawn(*parameter.shape, seed=step, name="gradient")
+        hold_rows_(slow[0])
+        close(triton_adam.held_squares(*(fast[0].detach(), fast[0].grad)), slow[0].grad.square().sum(1))
+        norm = torch.nn.utils.clip_grad_norm_(slow, limit)
+        optimizers[1].step()
+        with torch.no_grad():
+            torch.nn.functional.normalize(slow[0], dim=1, out=slow[0])
+        close(triton_adam.step_held_(optimizers[0], fast[0], step, limit), norm)
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        for name, value in optimizers[1].state[other].items():
+            close(optimizers[0].state[one][name], value)
+    close(fast[0].norm(dim=1).detach(), torch.ones(latents, device=DEVICE))
+    assert (fast[0] - start[0]).abs().max() > 0.05
