@@ -6,6 +6,7 @@ import sys
 import torch
 
 from benchmarks import (
+    dictionary_cuda,
     dictionary_recovery,
     dictionary_throughput,
     energy_rank,
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "toy-cuda": toy_cuda.main,
     "toy-sweeps": toy_sweeps.main,
     "dictionary-throughput": dictionary_throughput.main,
+    "dictionary-cuda": dictionary_cuda.main,
     "dictionary-recovery": dictionary_recovery.main,
 }
 
