@@ -62,7 +62,7 @@ def pack(atlas: "Atlas") -> AtlasPage:
         "words": list(_words(atlas)),
         "tokens": not isinstance(effects, str) and effects.of == "token",
         "effects": effects if isinstance(effects, str) else f"Per unit of activation; {effects.way}.",
-        "classes": list(atlas.classes or ()),
+        "classes": [atlas.class_name(number) for number in range(len(atlas.classes or ()))],
         "training": _training(atlas),
         "grid": list(atlas.collected.grid) if kind == "image" and len(atlas.collected.grid) == 2 else [0, 0],
         "field": [_short(each) for each in atlas.field],
@@ -147,7 +147,8 @@ def _latent(
             ("down", effects.lowered, effects.lowered_by),
         ):
             pairs = zip(numbers[latent].tolist(), _rounded(values[latent]), strict=True)
-            shown[name] = [[atlas.logit_name(number), value] for number, value in pairs]
+            sign = 1 if name == "up" else -1  # of few classes, the list goes on to the other side
+            shown[name] = [[atlas.logit_name(number), value] for number, value in pairs if value * sign > 0]
     return shown
 
 

@@ -20,6 +20,7 @@ class Pieces:
         self._kind = _decoder(tokenizer)
         self._special = set(getattr(tokenizer, "all_special_ids", ()) or ())
         self._bytes: dict[int, bytes] = {}
+        self._texts: dict[int, str | None] = {}
         self._alphabet = _byte_alphabet() if self._kind == "ByteLevel" else {}
 
     def special(self, token: int) -> bool:
@@ -33,27 +34,23 @@ class Pieces:
     def texts(self, tokens: Sequence[int]) -> list[str]:
         """Return what each of a run of tokens adds to the text.
 
-        A character of several byte tokens is given to the first of them, and the others add nothing.
+        A character of several byte tokens is given to the one with its first byte.
 
         >>> Pieces(None).texts([5, 7])
         ['5 ', '7 ']
         """
-        raw = [self._raw(token) for token in tokens]
-        found: list[str] = []
-        place = 0
-        while place < len(raw):
-            stop = place + 1
-            whole = raw[place]
-            while stop < len(raw) and stop - place < 4 and _cut_off(whole) and len(raw[stop]):
-                whole += raw[stop]
-                stop += 1
-            if _cut_off(whole) or not _is_text(whole):
-                found.append(raw[place].decode(errors="backslashreplace"))
-                place += 1
-            else:
-                found += [whole.decode(), *[""] * (stop - place - 1)]
-                place = stop
-        return found
+        whole = [self._whole(token) for token in tokens]
+        known = [text for text in whole if text is not None]
+        return known if len(known) == len(whole) else _divided([self._raw(token) for token in tokens])
+
+    def _whole(self, token: int) -> str | None:
+        """Return the text of a token; None where it begins or ends within a character."""
+        if token not in self._texts:
+            try:
+                self._texts[token] = self._raw(token).decode()
+            except UnicodeDecodeError:
+                self._texts[token] = None
+        return self._texts[token]
 
     def _raw(self, token: int) -> bytes:
         if token not in self._bytes:
@@ -104,18 +101,23 @@ def _byte_alphabet() -> dict[str, bytes]:
     return letters | {chr(256 + place): bytes([byte]) for place, byte in enumerate(others)}
 
 
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _divided(raw: Sequence[bytes]) -> list[str]:
+    """Return each token's characters: those whose first byte it has."""
+    joined, found, place, end = b"".join(raw), [""] * len(raw), 0, 0
+    for owner, own in enumerate(raw):
+        end += len(own)
+        while place < end:
+            letter, length = _letter(joined[place : place + 4])
+            found[owner] += letter
+            place += length
+    return found
 
 
-def _cut_off(raw: bytes) -> bool:
-    """Whether bytes end within a character."""
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        return error.reason == "unexpected end of data"
-    return False
+def _letter(raw: bytes) -> tuple[str, int]:
+    """Return the first character of up to four bytes and how many it takes; a byte that begins none as such."""
+    for length in range(1, len(raw) + 1):
+        try:
+            return raw[:length].decode(), length
+        except UnicodeDecodeError:
+            continue
+    return raw[:1].decode(errors="backslashreplace"), 1

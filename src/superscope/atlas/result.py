@@ -118,7 +118,8 @@ class Atlas:
 
     def class_name(self, number: int) -> str:
         """Return what a class is called."""
-        return self.classes[number] if self.classes and number < len(self.classes) else f"class {number}"
+        name = self.classes[number] if self.classes and number < len(self.classes) else str(number)
+        return f"class {name}" if name.isdecimal() else name
 
     def logit_name(self, number: int) -> str:
         """Return what a logit is for: a token's text or a class' name."""

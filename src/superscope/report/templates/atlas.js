@@ -36,16 +36,17 @@
 
   // ---- the list: only the rows in view exist
   const height = 52, list = $("list"), space = $("space");
-  const orders = {
-    active: ["most frequent first", i => -columns.active[i]],
-    rare: ["least frequent first", i => columns.active[i] || Infinity],
-    max: ["largest activation first", i => -columns.max[i]],
-    mean: ["largest mean activation first", i => -columns.mean[i]],
-    ...(columns.effect && { effect: ["largest effect on the logits first", i => -columns.effect[i]] }),
-    ...(columns.share && { share: ["most of one class first", i => -columns.share[i]] }),
-    near: ["nearest neighbour first", i => -columns.cosine[i]],
-    far: ["most by itself first", i => columns.active[i] ? columns.cosine[i] : Infinity],
-    number: ["number", i => i],
+  const often = i => columns.active[i] ? percent(frequency[i]) : "never";
+  const orders = { // what it is called, the key, what a row shows of it
+    active: ["most frequent", i => -columns.active[i], often],
+    rare: ["least frequent", i => columns.active[i] || Infinity, often],
+    max: ["largest activation", i => -columns.max[i], i => `max ${number(columns.max[i])}`],
+    mean: ["largest mean activation", i => -columns.mean[i], i => `mean ${number(columns.mean[i])}`],
+    ...(columns.effect && { effect: ["largest effect on the logits", i => -columns.effect[i], i => `effect ${number(columns.effect[i])}`] }),
+    ...(columns.share && { share: ["most of one class", i => -columns.share[i], i => `share ${percent(columns.share[i])}`] }),
+    near: ["nearest neighbour", i => -columns.cosine[i], i => `cosine ${columns.cosine[i].toFixed(2)}`],
+    far: ["most by itself", i => columns.active[i] ? columns.cosine[i] : Infinity, i => `cosine ${columns.cosine[i].toFixed(2)}`],
+    number: ["number", i => i, often],
   };
   for (const [key, [title]] of Object.entries(orders)) $("sort").append(new Option(title, key));
   const shown = { all: () => true, alive: i => columns.active[i] > 0, sparse: i => state(i) === "alive", dense: i => state(i) === "dense", dead: i => state(i) === "dead" };
@@ -77,7 +78,7 @@
     element.setAttribute("aria-selected", String(latent === selected));
     element.style.top = `${at * height}px`;
     element.append(make("span", "number", latent), make("span", "name", names[latent] || (kind === "dead" ? "dead" : "")),
-      make("span", "value", kind === "dead" ? "never" : percent(frequency[latent])));
+      make("span", "value", orders[$("sort").value][2](latent)));
     const meter = make("div", "meter"), bar = make("i");
     bar.style.width = `${100 * (columns.active[latent] ? Math.log1p(columns.active[latent]) / Math.log1p(largest) : 0)}%`;
     meter.append(bar);
@@ -256,9 +257,10 @@
     const element = make("div", "plot");
     requestAnimationFrame(() => {
       if (!element.isConnected) return;
-      const { counts, top: end } = record.histogram, most = Math.max(...counts), tall = value => Math.log10(1 + value);
+      const { counts, top: end } = record.histogram, most = Math.max(...counts), tall = most > 20 ? value => Math.log10(1 + value) : value => value, short = most > 20 ? value => 10 ** value - 1 : value => value;
+      const marks = most > 20 ? decades(0, tall(most)).map(power => 10 ** power).filter(value => value <= most) : ticks(0, most, 3).filter(Number.isInteger);
       const plot = frame(element, sizeOf(element), { low: 0, high: end, ticks: ticks(0, end, 5), text: number },
-        { low: 0, high: tall(most), ticks: decades(0, tall(most)).map(power => tall(10 ** power)).filter(value => value <= tall(most)), text: value => number(Math.round(10 ** value - 1)) },
+        { low: 0, high: tall(most), ticks: marks.map(tall), text: value => number(Math.round(short(value))) },
         { x: "activation", y: "positions", alt: "Histogram of the latent's activations, counts on a log axis" });
       counts.forEach((value, at) => {
         const x = plot.across(at / counts.length * end), next = plot.across((at + 1) / counts.length * end);
@@ -277,15 +279,15 @@
     }
     return ul;
   }
-  function effects(pairs, down) {
+  function effects(pairs, kind) {
     const ul = make("ul", "effects"), most = Math.max(...pairs.map(([, value]) => Math.abs(value)), 1e-12);
     for (const [text, value] of pairs) {
-      const li = make("li", down ? "down" : ""), bar = make("i"), token = make("span", atlas.tokens ? "token" : "", atlas.tokens ? visible(text) : text);
+      const li = make("li", kind === "down" ? "down" : ""), bar = make("i"), token = make("span", atlas.tokens && kind ? "token" : "", atlas.tokens && kind ? visible(text) : text);
       token.title = JSON.stringify(text);
       bar.style.width = `${100 * Math.abs(value) / most}%`;
       const track = make("span");
       track.append(bar);
-      li.append(token, track, make("b", "", (value > 0 ? "+" : "") + number(value)));
+      li.append(token, track, make("b", "", (kind && value > 0 ? "+" : "") + number(value)));
       ul.append(li);
     }
     return ul;
@@ -371,15 +373,15 @@
     right.append(list_("Nearest latents", "cosine of decoder rows"), record.near.length ? neighbours(record) : make("p", "empty", "There is no other latent."));
     two.append(...(kind === "dead" ? [right] : [left, right]));
     content.push(two);
-    if (record.classes) content.push(list_("Classes", "mean over a class' samples of the largest activation"), effects(record.classes, false));
+    if (record.classes) content.push(list_("Classes", "mean over a class' samples of the largest activation"), effects(record.classes, ""));
     if (record.up) {
       const both = make("div", "two"), raised = make("div"), lowered = make("div"), things = atlas.tokens ? "Tokens" : "Classes";
-      raised.append(list_(`${things} promoted`), effects(record.up, false));
-      lowered.append(list_(`${things} suppressed`), effects(record.down, true));
+      raised.append(list_(`${things} promoted`), effects(record.up, "up"));
+      lowered.append(list_(`${things} suppressed`), effects(record.down, "down"));
       both.append(raised, lowered);
       content.push(both, make("p", "faint", atlas.effects));
     } else content.push(list_("Effect on the logits"), make("p", "faint", `Not shown: ${atlas.effects}.`));
-    if (record.top.length) content.push(list_("Strongest examples", "each sample once, at its strongest position"), examplesOf(record.top, part.strings));
+    if (record.top.length) content.push(list_("Strongest examples", atlas.kind === "text" || atlas.grid[0] ? "each sample once, at its strongest position" : ""), examplesOf(record.top, part.strings));
     if (record.drawn.length) content.push(list_("Other examples", `${record.drawn.length} drawn at random from all samples in which it is active`), examplesOf(record.drawn, part.strings));
     detail.replaceChildren(...content);
     if (focus && matchMedia("(max-width: 800px)").matches) detail.scrollIntoView();
@@ -428,5 +430,5 @@
   drawTraining();
   const first = asked() ?? found[0];
   if (first !== undefined) go(first, false);
-  if (asked() !== null) $("latents").scrollIntoView();
+  if (asked() !== null) $("latents").scrollIntoView({ behavior: "instant" });
 })();
