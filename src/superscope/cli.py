@@ -16,7 +16,7 @@ import tyro
 from tyro.conf import DisallowNone, OmitArgPrefixes, OmitSubcommandPrefixes, Suppress, subcommand
 
 if TYPE_CHECKING:
-    from superscope.atlas import ResolveConfig
+    from superscope.atlas import HarvestConfig, ResolveConfig
     from superscope.recipes import Verdict
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -77,7 +77,7 @@ def _main(given: list[str]) -> int:
 
 
 def _run(given: list[str]) -> int:
-    from superscope.atlas import ResolveConfig
+    from superscope.atlas import HarvestConfig, ResolveConfig
     from superscope.recipes import TourConfig, run_recipe, run_tour
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -98,6 +98,8 @@ def _run(given: list[str]) -> int:
         return _describe(chosen)
     if isinstance(chosen, ResolveConfig):
         return _resolve(chosen)
+    if isinstance(chosen, HarvestConfig):
+        return _harvest(chosen)
     path, verdicts = (
         run_tour(chosen)
         if isinstance(chosen, TourConfig)
@@ -108,7 +110,7 @@ def _run(given: list[str]) -> int:
 
 def _tree(preset: Preset) -> Any:
     """Return the type that is the command line; ``preset`` fills the defaults of the recipes' flags."""
-    from superscope.atlas import ResolveConfig
+    from superscope.atlas import HarvestConfig, ResolveConfig
     from superscope.recipes import RECIPES, TourConfig
     from superscope.survey import CompareConfig, DescribeConfig, MeasureConfig
 
@@ -125,6 +127,7 @@ def _tree(preset: Preset) -> Any:
         Annotated[TourConfig, subcommand("tour")],
         Annotated[MeasureConfig, subcommand("measure")],
         Annotated[ResolveConfig, subcommand("resolve")],
+        Annotated[HarvestConfig, subcommand("harvest")],
         Annotated[CompareConfig, subcommand("compare")],
         Annotated[DescribeConfig, subcommand("describe")],
         Annotated[ListRecipes, subcommand("recipes")],
@@ -193,6 +196,18 @@ def _resolve(config: "ResolveConfig") -> int:
     for note in atlas.notes:
         print(f"note: {note}")
     print(f"report: {report}")
+    return 0
+
+
+def _harvest(config: "HarvestConfig") -> int:
+    from superscope.atlas import harvested, kept_rows, run_harvest
+
+    try:
+        store = run_harvest(config)
+    except KeyboardInterrupt:
+        print(f"superscope: {config.out} keeps the first {kept_rows(config.out):,} rows", file=sys.stderr)
+        raise
+    print(harvested(store))
     return 0
 
 
