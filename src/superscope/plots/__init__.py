@@ -9,6 +9,9 @@ from superscope.plots.chance import plot_chance as plot_chance
 from superscope.plots.comparison import plot_differences as plot_differences
 from superscope.plots.comparison import plot_rank_comparison as plot_rank_comparison
 from superscope.plots.comparison import plot_runs as plot_runs
+from superscope.plots.dictionaries import RecoveryLine as RecoveryLine
+from superscope.plots.dictionaries import plot_matches as plot_matches
+from superscope.plots.dictionaries import plot_recovery as plot_recovery
 from superscope.plots.dynamics import plot_dynamics as plot_dynamics
 from superscope.plots.embedding import explore_embedding as explore_embedding
 from superscope.plots.embedding import plot_embedding as plot_embedding

@@ -10,6 +10,7 @@ from superscope.recipes.concepts_distilbert import CONCEPTS_DISTILBERT
 from superscope.recipes.mnist_mlp import MNIST_MLP
 from superscope.recipes.recipe import Recipe, execute
 from superscope.recipes.sae_gpt2 import SAE_GPT2
+from superscope.recipes.sae_toy import SAE_TOY
 from superscope.recipes.simple_lm import SIMPLE_LM
 from superscope.recipes.toy_abs import TOY_ABS
 from superscope.recipes.toy_adversarial import TOY_ADVERSARIAL
@@ -46,6 +47,7 @@ RECIPES: dict[str, Recipe] = {
     "cifar100-resnet50": CIFAR100_RESNET50,
     "simple-lm": SIMPLE_LM,
     "concepts-distilbert": CONCEPTS_DISTILBERT,
+    "sae-toy": SAE_TOY,
     "sae-gpt2": SAE_GPT2,
 }
 

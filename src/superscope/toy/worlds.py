@@ -138,22 +138,20 @@ class World:
         torch.add(summed, 0 if self.bias is None else self.bias, out=x)
 
 
-@dataclass(frozen=True)
 class WorldSource:
     """Fresh samples of a world as a source of training batches (:class:`superscope.dictionary.Source`).
 
     No sample is kept: batch ``i`` of a seed is drawn from a stream of its own, so that a training that goes
     on from a checkpoint sees what one never stopped would have seen.
+
+    Args:
+        world: that the samples are of.
+        samples: in one pass.
     """
 
-    world: World
-    samples: int
-    """In one pass."""
-
-    @property
-    def width(self) -> int:
-        """The number of dimensions of a row."""
-        return self.world.width
+    def __init__(self, world: World, samples: int) -> None:
+        self.world, self.width = world, world.width
+        self.samples = samples
 
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Float[Tensor, "sample width"]]:
         """Give one pass of batches of ``size`` samples, from batch ``start`` on."""
