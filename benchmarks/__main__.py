@@ -12,6 +12,7 @@ from benchmarks import (
     energy_rank,
     networks,
     silhouette,
+    store,
     survey,
     toy_cuda,
     toy_sweeps,
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "dictionary-throughput": dictionary_throughput.main,
     "dictionary-cuda": dictionary_cuda.main,
     "dictionary-recovery": dictionary_recovery.main,
+    "store": store.main,
 }
 
 

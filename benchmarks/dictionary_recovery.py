@@ -116,13 +116,18 @@ def main(quick: bool) -> None:
     """Run all of it, or one seed with a tenth of the steps."""
     if quick:
         with tempfile.TemporaryDirectory() as folder:
-            run(Results(Path(folder, "results.json")), [0], list(SETTINGS), None, shrink=10)
+            run(Results(Path(folder, "results.json")), [0], list(SETTINGS), shrink=10)
     else:
-        run(Results(OUT), range(5), list(SETTINGS), None)
+        run(Results(OUT), range(5), list(SETTINGS))
 
 
 def run(
-    results: Results, seeds: Sequence[int], worlds: Sequence[str], only: Sequence[str] | None, shrink: int = 1
+    results: Results,
+    seeds: Sequence[int],
+    worlds: Sequence[str],
+    only: Sequence[str] | None = None,
+    architectures: Sequence[str] = ARCHITECTURES,
+    shrink: int = 1,
 ) -> None:
     """Run what is not in the results yet, and print the tables."""
     with ExitStack() as stack:
@@ -134,30 +139,35 @@ def run(
             setting = Setting(
                 setting.make, setting.n_latents, setting.k, setting.steps // shrink, setting.asked
             )
-            for peer in found.values():
-                for architecture in peer.architectures:
-                    if weighed(peer, architecture):
-                        weight(results, world, setting, peer, architecture)
+            pairs = [
+                (peer, each)
+                for peer in found.values()
+                for each in peer.architectures
+                if each in architectures
+            ]
+            for peer, architecture in pairs:
+                if weighed(peer, architecture):
+                    weight(results, world, setting, peer, architecture)
+            ours = architectures if only is None or OURS in only else ()
             for seed in seeds:
-                run_seed(results, world, setting, seed, found, ours=only is None or OURS in only)
+                run_seed(results, world, setting, seed, pairs, ours)
     for world in worlds:
         table(results, world)
 
 
 def run_seed(
-    results: Results, world: str, setting: Setting, seed: int, found: dict[str, Peer], *, ours: bool
-) -> None:
+    results: Results, world: str, setting: Setting, seed: int, pairs: Sequence[tuple[Peer, str]],
+    ours: Sequence[str],
+) -> None:  # fmt: skip
     """Train everything on one sample, which is drawn only if anything is left to train."""
     jobs: list[tuple[str, str, Callable[[Sample], dict[str, Any]]]] = []
-    if ours:
-        jobs += [(OURS, each, partial(train_ours, setting, each, seed)) for each in ARCHITECTURES]
-    for peer in found.values():
-        for each in peer.architectures:
-            coefficient = known_weight(results, world, peer, each)
-            jobs += [
-                (name, each, partial(train_peer, setting, peer, each, seed, optimizer, coefficient))
-                for name, optimizer in optimizers(peer)
-            ]
+    jobs += [(OURS, each, partial(train_ours, setting, each, seed)) for each in ours]
+    for peer, each in pairs:
+        coefficient = known_weight(results, world, peer, each)
+        jobs += [
+            (name, each, partial(train_peer, setting, peer, each, seed, optimizer, coefficient))
+            for name, optimizer in optimizers(peer)
+        ]
     left = [
         job for job in jobs
         if results.find(world=world, seed=seed, trainer=job[0], architecture=job[1]) is None
@@ -316,13 +326,14 @@ def command(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--trainers", nargs="+", choices=names, default=names)
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES)
     parser.add_argument("--again", nargs="+", choices=names, default=[], help="forget what these had")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args(arguments)
     results = Results(given.out)
     if given.again:
         results.forget(given.again)
-    run(results, range(given.seeds), given.worlds, given.trainers)
+    run(results, range(given.seeds), given.worlds, given.trainers, given.architectures)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """dictionary_learning: the ``update`` of its trainers, which is all that its ``trainSAE`` does in a step.
 
-No logging; resampling is off by default. Its warm-up of the penalty, 2,000 steps, has to end before the
-training does: a shorter training gets half its steps.
+No logging; resampling is off by default. Its warm-ups of the learning rate and of the penalty, 1,000 and
+2,000 steps, have to end before the training does: in a shorter training they take half of it.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ from dictionary_learning import trainers as dl  # noqa: E402
 from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer  # noqa: E402
 
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "standard", "gated", "jumprelu")
-_PENALTY_WARM_UP = 2_000
+_WARM_UP, _PENALTY_WARM_UP = 1_000, 2_000
 
 
 class DictionaryLearning:
@@ -50,6 +50,8 @@ def make(task: Task) -> dl.StandardTrainer:
         "steps": task.steps, "activation_dim": task.width, "dict_size": task.n_latents, "seed": task.seed,
         "device": task.device, "layer": 0, "lm_name": "none",
     }  # fmt: skip
+    if task.steps <= _WARM_UP:
+        given["warmup_steps"] = task.steps // 2
     penalized = dict(given)
     if task.steps <= _PENALTY_WARM_UP:
         penalized["sparsity_warmup_steps"] = task.steps // 2
