@@ -49,9 +49,9 @@ class BatchCounted(Counted):
         moved = torch.where(self.threshold > 0, self.threshold.lerp(least, 1 - _MEMORY), least)
         self.threshold.copy_(torch.where(least.isfinite(), moved, self.threshold))
 
-    def rescale_(self, factor: float) -> None:
-        """Multiply every code by ``factor``."""
-        super().rescale_(factor)
+    def rescale_(self, factor: float, shift: Float[Tensor, " latent"]) -> None:
+        """Multiply the threshold too."""
+        super().rescale_(factor, shift)
         self.threshold.mul_(factor)
 
     def _count(self, k: float, samples: int) -> int:

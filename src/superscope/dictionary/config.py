@@ -37,7 +37,7 @@ class DictionaryConfig:
     groups: tuple[Count, ...] = ()
     """Matryoshka: the sizes of the groups, whose prefixes each reconstruct the input by themselves; 1/16,
     1/16, 1/8, 1/4 and 1/2 of the latents by default."""
-    bandwidth: Positive = 0.1
+    bandwidth: Positive = 1.0
     """Jumprelu: the width of the window around a threshold in which it feels a gradient, in units of the
     input's root mean square."""
     normalize: bool = True
@@ -55,12 +55,12 @@ class DictionaryConfig:
     """The largest norm of the whole gradient; None for any."""
     k_start: Annotated[float, Field(ge=1.0)] = 3.0
     """What k is multiplied with at the start."""
-    k_anneal: Share = 0.5
+    k_anneal: Share = 0.6
     """The share of the steps over which it falls to k itself."""
     auxiliary: Annotated[float, Field(ge=0.0)] = 0.3
     """The weight of the loss by which dead latents reconstruct what the living ones leave; 0 for none."""
     dead_after: Count | None = None
-    """Samples without a firing after which a latent counts as dead; a hundredth of all where None, and at
+    """Samples without a firing after which a latent counts as dead; one in 400 of all where None, and at
     least ten batches."""
 
 
@@ -114,9 +114,9 @@ def group_sizes(config: DictionaryConfig) -> tuple[int, ...]:
 
 
 def learning_rate(config: DictionaryConfig) -> float:
-    """Return Adam's learning rate: the config's, or 0.1/√latents, at most 5e-3.
+    """Return Adam's learning rate: the config's, or 0.14/√latents, at most 1e-2.
 
     >>> round(learning_rate(DictionaryConfig(n_latents=16384)), 5)
-    0.00078
+    0.00109
     """
     return config.lr if config.lr is not None else min(1e-2, 0.14 / config.n_latents**0.5)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from superscope.dictionary.auxiliary import auxiliary_loss, carried_auxiliary
-from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.dictionary import Conditions, Dictionary, Losses, faint
 from superscope.dictionary.sparse.engine import Codes, Engine
 
 
@@ -51,7 +51,7 @@ class Counted(Dictionary):
             total=reconstruction if extra is None else reconstruction + extra,
             reconstruction=error.detach().square().mean(),
             l0=(f > 0).sum() / len(x),
-            fired=(f > 0).any(0),
+            fired=(f > faint(f)).any(0),
         )
 
     def gradients(self, engine: Engine, x: Tensor, y: Tensor, at: Conditions) -> Losses:
@@ -66,7 +66,7 @@ class Counted(Dictionary):
             total=fit.loss + carried_auxiliary(self, x, fit.error, at),
             reconstruction=fit.error.square().mean(),
             l0=(codes.values > 0).sum() / len(x),
-            fired=codes.fired(codes.values),
+            fired=codes.fired(codes.values, faint(codes.values)),
         )
 
 

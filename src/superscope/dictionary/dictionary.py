@@ -38,7 +38,16 @@ class Losses:
     l0: Tensor
     """Mean number of active latents."""
     fired: Bool[Tensor, " latent"]
-    """Latents that were active at least once."""
+    """Latents that were active at least once, and not but faintly."""
+
+
+def faint(f: Tensor) -> Tensor:
+    """Return below what a code does not count as a firing when dead latents are told: a tenth of the mean.
+
+    Where a sample has fewer features than k, TopK fills up with latents that hardly fire; one that does
+    nothing else is of no use and is given another chance, as if it were silent.
+    """
+    return 0.1 * f.sum() / (f > 0).sum().clamp(min=1)
 
 
 class Dictionary(nn.Module, ABC):
@@ -124,12 +133,14 @@ class Dictionary(nn.Module, ABC):
     def gradients(self, engine: Engine, x: Tensor, y: Tensor, at: Conditions) -> Losses:
         """Put the gradients of :meth:`losses` into the parameters' ``grad`` and return what it returns."""
 
-    def rescale_(self, factor: float) -> None:
-        """Multiply every code by ``factor``, by means of all that decides it but ``encoder``.
+    def rescale_(self, factor: float, shift: Float[Tensor, " latent"]) -> None:
+        """Multiply every code by ``factor``; the caller multiplies the encoder and shifts the input.
 
-        The caller multiplies the encoder itself, since it also knows the input's scale.
+        Args:
+            factor: of the codes.
+            shift: what the shift of the input adds to x W_enc, in the new scale.
         """
-        self.b_enc.mul_(factor)
+        self.b_enc.mul_(factor).sub_(shift)
 
     def _set_gradients(
         self,

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from superscope.dictionary.auxiliary import auxiliary_loss, carried_auxiliary
 from superscope.dictionary.config import DictionaryConfig
-from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.dictionary import Conditions, Dictionary, Losses, faint
 from superscope.dictionary.sparse.engine import Engine
 
 
@@ -49,7 +49,7 @@ class Gated(Dictionary):
             total=total if extra is None else total + extra,
             reconstruction=reconstruction.detach(),
             l0=(f > 0).sum() / len(x),
-            fired=(f > 0).any(0),
+            fired=(f > faint(f)).any(0),
         )
 
     def gradients(self, engine: Engine, x: Tensor, y: Tensor, at: Conditions) -> Losses:
@@ -72,10 +72,10 @@ class Gated(Dictionary):
             total=fit.loss + gate.loss + penalty + carried_auxiliary(self, x, fit.error, at),
             reconstruction=fit.loss,
             l0=(f > 0).sum() / len(x),
-            fired=codes.fired(f),
+            fired=codes.fired(f, faint(f)),
         )
 
-    def rescale_(self, factor: float) -> None:
-        """Multiply every code by ``factor``."""
-        super().rescale_(factor)
-        self.b_mag.mul_(factor)
+    def rescale_(self, factor: float, shift: Float[Tensor, " latent"]) -> None:
+        """Multiply and shift the magnitudes too."""
+        super().rescale_(factor, shift)
+        self.b_mag.mul_(factor).sub_(shift * self.r_mag.exp())

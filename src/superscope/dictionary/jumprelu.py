@@ -1,12 +1,14 @@
 """JumpReLU: a threshold of its own for each latent (Rajamanoharan et al. 2024, arXiv 2407.14435)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from superscope.dictionary.auxiliary import auxiliary_loss, carried_auxiliary
 from superscope.dictionary.config import DictionaryConfig
-from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.dictionary import Conditions, Dictionary, Losses, faint
 from superscope.dictionary.sparse.engine import Engine
 
 
@@ -52,7 +54,7 @@ class JumpReLU(Dictionary):
             total=total if extra is None else total + extra,
             reconstruction=reconstruction.detach(),
             l0=l0.detach(),
-            fired=(f > 0).any(0),
+            fired=(f > faint(f)).any(0),
         )
 
     def gradients(self, engine: Engine, x: Tensor, y: Tensor, at: Conditions) -> Losses:
@@ -77,12 +79,12 @@ class JumpReLU(Dictionary):
             total=fit.loss + at.sparsity * l0 / y.shape[1] + carried_auxiliary(self, x, fit.error, at),
             reconstruction=fit.loss,
             l0=l0,
-            fired=codes.fired(f),
+            fired=codes.fired(f, faint(f)),
         )
 
-    def rescale_(self, factor: float) -> None:
-        """Multiply every code by ``factor``."""
-        super().rescale_(factor)
+    def rescale_(self, factor: float, shift: Float[Tensor, " latent"]) -> None:
+        """Multiply the thresholds too."""
+        super().rescale_(factor, shift)
         self.log_thresholds.add_(torch.tensor(factor).log())
         self.bandwidth *= factor
 
@@ -91,16 +93,16 @@ class _Jump(torch.autograd.Function):
     """f = pre [pre > θ], with the blurred gradient by θ."""
 
     @staticmethod
-    def forward(ctx, pre, thresholds, bandwidth):
+    def forward(ctx: Any, pre: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
         """Return the codes."""
         ctx.save_for_backward(pre, thresholds)
         ctx.bandwidth = bandwidth
         return pre * (pre > thresholds)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
         """Return the gradients by pre-activations and thresholds."""
-        pre, thresholds = ctx.saved_tensors
+        (gradient,), (pre, thresholds) = grad_outputs, ctx.saved_tensors
         near = (pre - thresholds).abs() < ctx.bandwidth / 2
         return gradient * (pre > thresholds), -(gradient * near * thresholds / ctx.bandwidth).sum(0), None
 
@@ -109,15 +111,15 @@ class _Step(torch.autograd.Function):
     """[pre > θ], with the blurred gradient by θ and none by pre."""
 
     @staticmethod
-    def forward(ctx, pre, thresholds, bandwidth):
+    def forward(ctx: Any, pre: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
         """Return 1 where a pre-activation passes."""
         ctx.save_for_backward(pre, thresholds)
         ctx.bandwidth = bandwidth
         return (pre > thresholds).float()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor, None]:
         """Return the gradient by thresholds."""
-        pre, thresholds = ctx.saved_tensors
+        (gradient,), (pre, thresholds) = grad_outputs, ctx.saved_tensors
         near = (pre - thresholds).abs() < ctx.bandwidth / 2
         return None, -(gradient * near / ctx.bandwidth).sum(0), None

@@ -42,6 +42,5 @@ def fold_(dictionary: Dictionary, inputs: Normalization, outputs: Normalization)
     scale s, W_enc becomes (s'/s) W_enc, b_enc becomes s' b_enc − c W_enc, and b_dec becomes s' b_dec + c'.
     """
     dictionary.encoder.mul_(outputs.scale / inputs.scale)
-    dictionary.rescale_(outputs.scale)
-    dictionary.b_enc.sub_(dictionary.encoder @ inputs.centre)
+    dictionary.rescale_(outputs.scale, dictionary.encoder @ inputs.centre)
     dictionary.b_dec.mul_(outputs.scale).add_(outputs.centre)

@@ -59,4 +59,4 @@ class Steering:
 _FIRST = 0.03
 _MEMORY = 0.1
 _PULL = 0.01
-_DAMPING = 0.3
+_DAMPING = 1.0

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, cast, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from superscope.core import InputError, generator
@@ -29,11 +28,13 @@ class Source(Protocol):
 
 
 class TensorSource:
-    """The rows of a tensor, and those of a second one as targets."""
+    """The rows of a tensor [sample, width], and those of a second one [sample, output] as targets.
 
-    def __init__(
-        self, x: Float[Tensor, "sample width"], target: Float[Tensor, "sample output"] | None = None
-    ) -> None:
+    Raises:
+        InputError: when they are no such tensors, are not finite, or do not fit each other.
+    """
+
+    def __init__(self, x: Tensor, target: Tensor | None = None) -> None:
         for name, tensor in (("activations", x), ("target", target)):
             if tensor is not None:
                 _check(name, tensor)
@@ -101,8 +102,8 @@ def as_source(activations: object, target: Tensor | None) -> Source:
     if isinstance(activations, Iterable):
         return LoaderSource(cast("Iterable[Batch]", activations))
     raise InputError(
-        f"activations are a {type(activations).__name__}; give a tensor [sample, width], an activation store, "
-        "a live model's activations, or a loader of tensors"
+        f"activations are a {type(activations).__name__}; give a tensor [sample, width], an activation "
+        "store, a live model's activations, or a loader of tensors"
     )
 
 
@@ -120,8 +121,8 @@ def _check(name: str, x: Tensor) -> None:
             bad += int(rows.sum())
     if bad:
         raise InputError(
-            f"{bad} of {len(x)} rows of {name} hold NaN or infinite numbers, the first of them row {first}; leave "
-            "them out with x[x.isfinite().all(1)], or find out where they come from"
+            f"{bad} of {len(x)} rows of {name} hold NaN or infinite numbers, the first of them row {first}; "
+            "leave them out with x[x.isfinite().all(1)], or find out where they come from"
         )
 
 

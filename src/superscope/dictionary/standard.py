@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from superscope.dictionary.auxiliary import auxiliary_loss, carried_auxiliary
-from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.dictionary import Conditions, Dictionary, Losses, faint
 from superscope.dictionary.sparse.engine import Engine
 
 
@@ -31,7 +31,7 @@ class Standard(Dictionary):
             total=total if extra is None else total + extra,
             reconstruction=reconstruction.detach(),
             l0=(f > 0).sum() / len(x),
-            fired=(f > 0).any(0),
+            fired=(f > faint(f)).any(0),
         )
 
     def gradients(self, engine: Engine, x: Tensor, y: Tensor, at: Conditions) -> Losses:
@@ -46,5 +46,5 @@ class Standard(Dictionary):
             total=fit.loss + at.sparsity * f.sum() / y.numel() + carried_auxiliary(self, x, fit.error, at),
             reconstruction=fit.loss,
             l0=(f > 0).sum() / len(x),
-            fired=codes.fired(f),
+            fired=codes.fired(f, faint(f)),
         )

@@ -13,7 +13,7 @@ class TopK(Counted):
 
     def encode(self, x: Float[Tensor, "*sample width"]) -> Float[Tensor, "*sample latent"]:
         """Return the codes of x, at most k of them positive."""
-        return self.kept(self.preactivations(x), self.config.k)
+        return self.kept(self.preactivations(x), float(self.config.k))
 
     def kept(self, pre: Float[Tensor, "*sample latent"], k: float) -> Float[Tensor, "*sample latent"]:
         """Return the round(k) largest of each sample."""

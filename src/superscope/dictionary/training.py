@@ -14,7 +14,7 @@ from superscope.core import InputError, generator, resolve_device
 from superscope.core import progress as progress_bar
 from superscope.core.checkpoint import Checkpoint
 from superscope.core.config import to_json
-from superscope.core.runtime import kept_memory
+from superscope.core.runtime import kept_memory, threads
 from superscope.dictionary.architectures import make_dictionary
 from superscope.dictionary.config import DictionaryConfig, checked_config
 from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
@@ -29,6 +29,8 @@ Backend = Literal["auto", "sparse", "dense", "reference"]
 
 _NORMALIZED_ON = 32
 _RECORDS = 200
+_SMALL = 2**28
+"""Multiplications of a step's product below which more threads wait for each other longer than they save."""
 
 
 def train(
@@ -46,7 +48,7 @@ def train(
     """Train a dictionary of ``activations``.
 
     What comes back takes activations as they are: centre and scale of the training are folded into its
-    weights. Its decoder's rows have norm 1. ``history`` tells how the training went.
+    weights. Its decoder's rows have norm 1, and it asks for no gradients. ``history`` tells how the training went.
 
     Args:
         activations: [sample, width], read through once in random order; or a source of batches (an activation
@@ -93,7 +95,8 @@ def train(
         kept = Checkpoint(checkpoint, _identity(config, total, seed, backend, scales, source))
         if (state := kept.load()) is not None:
             trainer.restore(state)
-    with kept_memory():
+    small = config.batch_size * config.n_latents * max(source.width, wide) < _SMALL
+    with kept_memory(), threads(1 if small else None):
         todo = range(trainer.step, total)
         batches = _batches(source, config.batch_size, seed, trainer.step, a_pass)
         for _, batch in zip(
@@ -110,7 +113,7 @@ def train(
     for parameter in dictionary.parameters():
         parameter.grad = None
     dictionary.history = trainer.history
-    return dictionary.eval()
+    return dictionary.eval().requires_grad_(False)  # noqa: FBT003 (torch's own name)
 
 
 class Trainer:
@@ -125,7 +128,7 @@ class Trainer:
         self.step = 0
         self.history = History()
         device = dictionary.W_dec.device
-        share = max(10, steps // 100) * config.batch_size
+        share = max(10, steps // 400) * config.batch_size
         self._dead_after = share if config.dead_after is None else config.dead_after
         self._silent = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -164,8 +167,8 @@ class Trainer:
         self.step += 1
         if not (math.isfinite(float(losses.total.detach())) and math.isfinite(norm)):
             raise InputError(
-                f"the loss or its gradient is not finite at step {self.step} of {self.steps}; lower lr, or look at the "
-                "largest entries of the activations"
+                f"the loss or its gradient is not finite at step {self.step} of {self.steps}; lower lr, or "
+                "look at the largest entries of the activations"
             )
         self._silent = torch.where(losses.fired, 0, self._silent + samples)
         self._sums += torch.tensor(

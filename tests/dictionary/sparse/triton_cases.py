@@ -167,14 +167,14 @@ def awkward(samples, n_latents, kind, seed):
     """Pre-activations with few ties, with many, or with NaN."""
     if kind == "normal":
         return drawn(samples, n_latents, seed=seed)
-    numbers = torch.tensor(NUMBERS + [math.nan] * (kind == "nan"), device=DEVICE)
+    numbers = torch.tensor(NUMBERS + [math.nan, -math.nan] * (kind == "nan"), device=DEVICE)
     where = torch.randint(len(numbers), (samples, n_latents), generator=generator(seed, "which"))
     return numbers[where.to(DEVICE)]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=14)
 @given(
-    st.integers(1, 4), st.integers(1, 13), st.sampled_from(["normal", "ties", "nan"]), st.booleans(),
+    st.integers(1, 3), st.integers(1, 10), st.sampled_from(["normal", "ties", "nan"]), st.booleans(),
     st.integers(0, 99), st.data(),
 )  # fmt: skip
 def test_selections_are_the_references(samples, n_latents, kind, small, seed, data):
@@ -191,19 +191,20 @@ def test_selections_are_the_references(samples, n_latents, kind, small, seed, da
     ("value", "dtype"), [(1.0, torch.float32), (-1.0, torch.bfloat16), (math.inf, torch.float16)]
 )
 def test_equal_values_go_to_the_first_latents(value, dtype):
-    pre = torch.full((2, 17), value, dtype=dtype, device=DEVICE)
+    pre = torch.full((2, 13), value, dtype=dtype, device=DEVICE)
     for small in (False, True):
         with blocks(small):
-            for k in (1, 17):
+            for k in (1, 13):
                 same(triton_selection.top_k(pre, k), reference.top_k(pre, k))
-            same(triton_selection.batch_top_k(pre, 19), reference.batch_top_k(pre, 19))
+            same(triton_selection.batch_top_k(pre, 15), reference.batch_top_k(pre, 15))
 
 
 @pytest.mark.parametrize("k", [1, 30, 100])
 def test_the_largest_of_more_latents_than_a_block_holds(k, monkeypatch):
     monkeypatch.setattr(triton_selection, "_LATENTS", 64)
-    pre = drawn(3, 300, seed=k)
-    pre[1] = pre[1].sort().values  # the largest share their remainders as badly as they can
+    pre = drawn(3, 600, seed=k)
+    block = max(64, triton.power_of_two(k))
+    pre[1, torch.arange(600, device=DEVICE) % block < k - 1] += 10  # so most of the k largest maxima hide more
     pre[2] = (pre[2] * 4).round()
     for spare, values in ((16, pre), (256, pre.bfloat16())):
         monkeypatch.setattr(triton_selection, "_SPARE", spare)

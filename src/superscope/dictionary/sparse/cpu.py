@@ -41,9 +41,9 @@ class _Entries(Codes):
         _kernels().entry_sums(starts, entries[order].numpy(), out.numpy())
         return out
 
-    def fired(self, values: Tensor) -> Tensor:
+    def fired(self, values: Tensor, faint: Tensor) -> Tensor:
         out = torch.zeros(self.n_latents, dtype=torch.bool)
-        out[self.latents[values > 0]] = True
+        out[self.latents[values > faint]] = True
         return out
 
     def dense(self, values: Tensor) -> Tensor:
@@ -101,8 +101,7 @@ class CPUEngine(Engine):
             if found is not None and int(found[2].sum()) >= count:
                 values = np.concatenate([row[:n] for row, n in zip(found[1], found[2], strict=True)])
                 values.partition(len(values) - count)
-                least = values[len(values) - count]
-                self._bound = float(least)
+                least = self._bound = float(values[-count])
                 return self._packed(found, len(E), least, int((values[-count:] == least).sum()))
         codes = self._dense.top_of_batch(x, E, b, count)
         positive = codes.values[codes.values > 0]
@@ -161,7 +160,7 @@ class CPUEngine(Engine):
         return out
 
     def _by_blocks(self, x: Tensor, E: Tensor, find: Callable[[np.ndarray, slice], None]) -> None:
-        """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer, while the cache holds them."""
+        """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer that the cache can hold."""
         pre = self._buffer("pre", (min(_BLOCK, len(x)), len(E)), torch.float32)
         for first in range(0, len(x), _BLOCK):
             rows = x[first : first + _BLOCK]

@@ -4,6 +4,8 @@ Every sample, and every latent, is worked on by itself and in one order, so that
 number of threads.
 """
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 
@@ -13,12 +15,8 @@ _ROWS = 16
 """Samples, or latents, that a thread takes at a time."""
 
 
-@numba.njit(cache=True, fastmath=True, inline="always")
-def _group_size(n_latents: int, k: int) -> int:
-    return max(1, min(_GROUP, n_latents // (4 * k)))
-
-
 @numba.njit(cache=True)
+@no_type_check
 def _kth_largest(a, n, k):
     """Return the k-th largest of a[:n], which is put in another order."""
     low, high, rank = 0, n - 1, k - 1
@@ -44,6 +42,7 @@ def _kth_largest(a, n, k):
 
 
 @numba.njit(cache=True, fastmath=True)
+@no_type_check
 def _maxima(row, shift, size, groups, out):
     """Put max(row + shift) over the entries g, g + groups, g + 2 · groups, ... into out[g]."""
     n = len(row)
@@ -57,7 +56,46 @@ def _maxima(row, shift, size, groups, out):
             out[g] = max(out[g], value)
 
 
+@numba.njit(cache=True)
+@no_type_check
+def _candidates(row, b, maxima, bound, found, found_values):
+    """Collect the positive entries of row + b that reach ``bound`` and return how many there are."""
+    groups, count = len(maxima), 0
+    for g in range(groups):
+        if maxima[g] >= bound and maxima[g] > 0:
+            for i in range(g, len(row), groups):
+                value = row[i] + b[i]
+                if value >= bound and value > 0:
+                    found[count] = i
+                    found_values[count] = value
+                    count += 1
+    return count
+
+
+@numba.njit(cache=True)
+@no_type_check
+def _keep_largest(found, found_values, count, k, scratch, latents, values):
+    """Put the k largest of the candidates into latents and values and return how many there are."""
+    least, ties = np.float32(0), 0
+    if count > k:
+        for c in range(count):
+            scratch[c] = found_values[c]
+        least = _kth_largest(scratch, count, k)
+        ties = k
+        for c in range(count):
+            ties -= found_values[c] > least
+    kept = 0
+    for c in range(count):
+        if found_values[c] > least or (found_values[c] == least and ties > 0):
+            ties -= found_values[c] == least
+            latents[kept] = found[c]
+            values[kept] = found_values[c]
+            kept += 1
+    return kept
+
+
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def top(pre, b, k, latents, values, counts):
     """Find the k largest of pre + b in each row, positive ones only.
 
@@ -68,51 +106,28 @@ def top(pre, b, k, latents, values, counts):
         pre: [sample, latent].
         b: [latent].
         k: how many.
-        latents, values: [sample, k], filled in up to the row's count.
+        latents: [sample, k], filled in up to the row's count.
+        values: [sample, k], likewise.
         counts: [sample], how many there are.
     """
     samples, n = pre.shape
-    size = _group_size(n, k)
+    size = max(1, min(_GROUP, n // (4 * k)))
     groups = (n + size - 1) // size
     for block in numba.prange((samples + _ROWS - 1) // _ROWS):
-        maxima, scratch = np.empty(groups, np.float32), np.empty(max(groups, n), np.float32)
+        maxima, scratch = np.empty(groups, np.float32), np.empty(n, np.float32)
         found, found_values = np.empty(n, np.int32), np.empty(n, np.float32)
         for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
-            row = pre[i]
-            _maxima(row, b, size, groups, maxima)
-            for g in range(groups):
-                scratch[g] = maxima[g]
+            _maxima(pre[i], b, size, groups, maxima)
             bound = np.float32(0)
             if groups >= k:
+                scratch[:groups] = maxima
                 bound = max(bound, _kth_largest(scratch, groups, k))
-            count = 0
-            for g in range(groups):
-                if maxima[g] >= bound and maxima[g] > 0:
-                    for l in range(g, n, groups):
-                        value = row[l] + b[l]
-                        if value >= bound and value > 0:
-                            found[count] = l
-                            found_values[count] = value
-                            count += 1
-            least, ties = np.float32(0), 0
-            if count > k:
-                for c in range(count):
-                    scratch[c] = found_values[c]
-                least = _kth_largest(scratch, count, k)
-                ties = k
-                for c in range(count):
-                    ties -= found_values[c] > least
-            kept = 0
-            for c in range(count):
-                if found_values[c] > least or (found_values[c] == least and ties > 0):
-                    ties -= found_values[c] == least
-                    latents[i, kept] = found[c]
-                    values[i, kept] = found_values[c]
-                    kept += 1
-            counts[i] = kept
+            count = _candidates(pre[i], b, maxima, bound, found, found_values)
+            counts[i] = _keep_largest(found, found_values, count, k, scratch, latents[i], values[i])
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def above(pre, b, shift, latents, values, counts):
     """Find the entries where pre + shift > 0 in each row; values are pre + b.
 
@@ -130,18 +145,19 @@ def above(pre, b, shift, latents, values, counts):
             count = 0
             for g in range(groups):
                 if maxima[g] > 0:
-                    for l in range(g, n, groups):
-                        if row[l] + shift[l] > 0:
+                    for at in range(g, n, groups):
+                        if row[at] + shift[at] > 0:
                             if count < room:
-                                latents[i, count] = l
-                                values[i, count] = row[l] + b[l]
+                                latents[i, count] = at
+                                values[i, count] = row[at] + b[at]
                             count += 1
             counts[i] = count
 
 
 @numba.njit(cache=True)
+@no_type_check
 def pack(latents, values, counts, least, ties, packed_rows, packed_latents, packed_values, offsets):
-    """Put the entries of all rows one behind the other: those over ``least``, and the first ``ties`` at it."""
+    """Put the rows' entries one behind the other: those over ``least``, and the first ``ties`` at it."""
     at = 0
     for i in range(len(counts)):
         offsets[i] = at
@@ -159,23 +175,25 @@ def pack(latents, values, counts, least, ties, packed_rows, packed_latents, pack
 
 
 @numba.njit(cache=True)
+@no_type_check
 def by_latent(latents, n_latents, starts, order):
     """Sort the entries by latent, keeping their order within one: a counting sort."""
     starts[:] = 0
     for p in range(len(latents)):
         starts[latents[p] + 1] += 1
-    for l in range(n_latents):
-        starts[l + 1] += starts[l]
+    for i in range(n_latents):
+        starts[i + 1] += starts[i]
     for p in range(len(latents)):
-        l = latents[p]
-        order[starts[l]] = p
-        starts[l] += 1
-    for l in range(n_latents, 0, -1):
-        starts[l] = starts[l - 1]
+        i = latents[p]
+        order[starts[i]] = p
+        starts[i] += 1
+    for i in range(n_latents, 0, -1):
+        starts[i] = starts[i - 1]
     starts[0] = 0
 
 
 @numba.njit(cache=True, fastmath=True)
+@no_type_check
 def _add_rows(acc, W, index, weight, first, last):
     """Add Σ weight[p] · W[index[p]] over p from first to last, four rows at a time."""
     width = len(acc)
@@ -194,6 +212,7 @@ def _add_rows(acc, W, index, weight, first, last):
 
 
 @numba.njit(cache=True, fastmath=True)
+@no_type_check
 def _dot(a, b):
     total = np.float32(0)
     for j in range(len(a)):
@@ -202,12 +221,16 @@ def _dot(a, b):
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def fit(offsets, latents, values, W, b, y, factor, pull, gradients, squares):
     """Decode each sample, compare with its target, and pull at its codes while its latents' rows are near.
 
     Args:
-        offsets, latents, values: the codes, by sample.
-        W, b: the decoder, [latent, output] and [output].
+        offsets: [sample + 1], where each sample's codes begin.
+        latents: [entry].
+        values: [entry].
+        W: the decoder, [latent, output].
+        b: its bias, [output].
         y: targets, [sample, output].
         factor: what takes an error to the gradient of the loss.
         pull: [sample, output], filled with factor · (x̂ − y).
@@ -228,65 +251,67 @@ def fit(offsets, latents, values, W, b, y, factor, pull, gradients, squares):
                 gradients[p] = _dot(error, W[latents[p]])
 
 
+@numba.njit(cache=True, fastmath=True)
+@no_type_check
+def _add_group(error, W, latents, values, first, last, group_of, group):
+    """Add value · W[latent] over the entries from first to last that are in a group."""
+    for p in range(first, last):
+        if group_of[latents[p]] == group:
+            row, value = W[latents[p]], values[p]
+            for j in range(len(error)):
+                error[j] += value * row[j]
+
+
 @numba.njit(cache=True, parallel=True, fastmath=True)
+@no_type_check
 def fit_prefixes(offsets, latents, values, W, b, y, group_of, factor, pull, gradients, squares):
-    """Do as :func:`fit` for every prefix of the groups; pull [prefix, sample, output] sums up from the end."""
-    prefixes, samples, width = pull.shape
+    """Do as :func:`fit` for each prefix of the groups.
+
+    pull [prefix, sample, output] is the sum of factor · (x̂ − y) over a prefix and all longer ones, squares
+    that of |x̂ − y|² over all.
+    """
+    prefixes, samples, _ = pull.shape
     for block in numba.prange((samples + _ROWS - 1) // _ROWS):
         for i in range(block * _ROWS, min(samples, (block + 1) * _ROWS)):
-            total = np.float32(0)
+            squares[i] = 0
             for g in range(prefixes):
-                error = pull[g, i]
-                if g == 0:
-                    for j in range(width):
-                        error[j] = b[j] - y[i, j]
-                else:
-                    before = pull[g - 1, i]
-                    for j in range(width):
-                        error[j] = before[j]
-                for p in range(offsets[i], offsets[i + 1]):
-                    if group_of[latents[p]] == g:
-                        row, value = W[latents[p]], values[p]
-                        for j in range(width):
-                            error[j] += value * row[j]
-                total += _dot(error, error)
-            squares[i] = total
+                pull[g, i] = b - y[i] if g == 0 else pull[g - 1, i]
+                _add_group(pull[g, i], W, latents, values, offsets[i], offsets[i + 1], group_of, g)
+                squares[i] += _dot(pull[g, i], pull[g, i])
             for g in range(prefixes - 1, -1, -1):
-                error = pull[g, i]
-                for j in range(width):
-                    error[j] *= factor
+                pull[g, i] *= factor
                 if g + 1 < prefixes:
-                    later = pull[g + 1, i]
-                    for j in range(width):
-                        error[j] += later[j]
+                    pull[g, i] += pull[g + 1, i]
             for p in range(offsets[i], offsets[i + 1]):
                 gradients[p] = _dot(pull[group_of[latents[p]], i], W[latents[p]])
 
 
 @numba.njit(cache=True, parallel=True)
+@no_type_check
 def latent_sums(starts, rows, weights, X, group_of, out):
     """Put Σ weight · X[group, row] over each latent's entries, which are sorted by latent, into its row.
 
     Args:
         starts: [latent + 1].
-        rows, weights: [entry], sorted by latent.
+        rows: [entry], sorted by latent.
+        weights: [entry], likewise.
         X: [group, sample, column].
         group_of: [latent].
         out: [latent, column].
     """
     n = len(out)
     for block in numba.prange((n + _ROWS - 1) // _ROWS):
-        for l in range(block * _ROWS, min(n, (block + 1) * _ROWS)):
-            acc = out[l]
-            acc[:] = 0
-            _add_rows(acc, X[group_of[l]], rows, weights, starts[l], starts[l + 1])
+        for i in range(block * _ROWS, min(n, (block + 1) * _ROWS)):
+            out[i] = 0
+            _add_rows(out[i], X[group_of[i]], rows, weights, starts[i], starts[i + 1])
 
 
 @numba.njit(cache=True)
+@no_type_check
 def entry_sums(starts, entries, out):
     """Put the sum of each latent's entries, which are sorted by latent, into out."""
-    for l in range(len(out)):
+    for i in range(len(out)):
         total = 0.0
-        for p in range(starts[l], starts[l + 1]):
+        for p in range(starts[i], starts[i + 1]):
             total += entries[p]
-        out[l] = total
+        out[i] = total

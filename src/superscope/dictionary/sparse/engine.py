@@ -34,8 +34,8 @@ class Codes(ABC):
         """Return the sums of the entries of each latent."""
 
     @abstractmethod
-    def fired(self, values: Tensor) -> Tensor:
-        """Return [latent] bool: which latents have a positive entry."""
+    def fired(self, values: Tensor, faint: Tensor) -> Tensor:
+        """Return [latent] bool: which latents have an entry over ``faint``."""
 
     @abstractmethod
     def dense(self, values: Tensor) -> Float[Tensor, "sample latent"]:
@@ -47,7 +47,7 @@ class Fit:
     """A reconstruction and what it says to the codes."""
 
     loss: Tensor
-    """Squared error over samples, outputs and prefixes, a scalar: 1 for the mean of a normalized target."""
+    """Mean squared error over samples, outputs and prefixes, a scalar."""
     pull: Float[Tensor, "prefix sample output"]
     """Gradient of the loss by what is decoded at each prefix and after it."""
     value_gradients: Tensor
@@ -63,7 +63,7 @@ class Engine(ABC):
     """Finds, decodes and carries back the active latents of a batch."""
 
     selected: float = math.inf
-    """How many entries a sample had where :meth:`above` was last asked: an engine may choose its way by it, so
+    """How many entries a sample had when :meth:`above` was last asked: an engine may choose its way by it, so
     it is a part of the training's state."""
 
     @abstractmethod
@@ -116,18 +116,23 @@ class DenseCodes(Codes):
     selected: Tensor
 
     def spread(self, of_latents: Tensor) -> Tensor:
+        """Return each entry's latent's number."""
         return of_latents.expand_as(self.values)
 
     def keep(self, entries: Tensor) -> Tensor:
+        """Return entries with 0 where nothing was selected."""
         return entries.mul_(self.selected)
 
     def sums(self, entries: Tensor) -> Tensor:
+        """Return the sums of the columns."""
         return entries.sum(0)
 
-    def fired(self, values: Tensor) -> Tensor:
-        return values.amax(0) > 0
+    def fired(self, values: Tensor, faint: Tensor) -> Tensor:
+        """Return which columns pass."""
+        return values.amax(0) > faint
 
     def dense(self, values: Tensor) -> Tensor:
+        """Return the entries as they are."""
         return values
 
 
@@ -135,12 +140,14 @@ class DenseEngine(Engine):
     """Matrix products throughout: any device, and the better way where many latents are active."""
 
     def top(self, x: Tensor, E: Tensor, b: Tensor, k: int) -> Codes:
+        """Select the k largest pre-activations of each sample."""
         pre = torch.addmm(b, x, E.T)
         found = pre.topk(k, dim=1)
         selected = torch.zeros_like(pre, dtype=torch.bool).scatter_(1, found.indices, found.values > 0)
         return DenseCodes(pre.mul_(selected), selected)
 
     def top_of_batch(self, x: Tensor, E: Tensor, b: Tensor, count: int) -> Codes:
+        """Select the largest pre-activations of the batch."""
         pre = torch.addmm(b, x, E.T)
         flat = pre.flatten()
         found = flat.topk(min(count, len(flat)))
@@ -148,6 +155,7 @@ class DenseEngine(Engine):
         return DenseCodes(pre.mul_(selected.view_as(pre)), selected.view_as(pre))
 
     def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
+        """Select the pre-activations above ``cut``."""
         pre = torch.addmm(b, x, E.T)
         selected = pre > (0 if cut is None else cut)
         return DenseCodes(pre.mul_(selected), selected)
@@ -161,6 +169,7 @@ class DenseEngine(Engine):
         y: Tensor,
         sizes: Sequence[int] | None = None,
     ) -> Fit:
+        """Decode, group by group, and compare with the target."""
         parts = [W_dec.shape[0]] if sizes is None else list(sizes)
         decoded = b_dec - y
         errors = []
@@ -176,6 +185,7 @@ class DenseEngine(Engine):
     def latent_sums(
         self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None
     ) -> Tensor:
+        """Multiply."""
         if len(X) == 1:
             return entries.T @ X[0]
         assert sizes is not None
