@@ -48,7 +48,8 @@ def train(
     """Train a dictionary of ``activations``.
 
     What comes back takes activations as they are: centre and scale of the training are folded into its
-    weights. Its decoder's rows have norm 1, and it asks for no gradients. ``history`` tells how the training went.
+    weights. Its decoder's rows have norm 1, and it asks for no gradients. ``history`` tells how the training
+    went.
 
     Args:
         activations: [sample, width], read through once in random order; or a source of batches (an activation
