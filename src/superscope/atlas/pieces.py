@@ -114,7 +114,7 @@ def _divided(raw: Sequence[bytes]) -> list[str]:
 
 
 def _letter(raw: bytes) -> tuple[str, int]:
-    """Return the first character of up to four bytes and how many it takes; ``\\x..`` for none."""
+    """Return the first character of up to four bytes, and how many it takes; a lone byte where none."""
     for length in range(1, len(raw) + 1):
         try:
             return raw[:length].decode(), length
