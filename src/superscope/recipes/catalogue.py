@@ -12,6 +12,7 @@ from superscope.recipes.recipe import Recipe, execute
 from superscope.recipes.sae_gpt2 import SAE_GPT2
 from superscope.recipes.sae_toy import SAE_TOY
 from superscope.recipes.simple_lm import SIMPLE_LM
+from superscope.recipes.synth_sae_bench import SYNTH_SAE_BENCH
 from superscope.recipes.toy_abs import TOY_ABS
 from superscope.recipes.toy_adversarial import TOY_ADVERSARIAL
 from superscope.recipes.toy_correlated import TOY_CORRELATED
@@ -48,6 +49,7 @@ RECIPES: dict[str, Recipe] = {
     "simple-lm": SIMPLE_LM,
     "concepts-distilbert": CONCEPTS_DISTILBERT,
     "sae-toy": SAE_TOY,
+    "synth-sae-bench": SYNTH_SAE_BENCH,
     "sae-gpt2": SAE_GPT2,
 }
 
