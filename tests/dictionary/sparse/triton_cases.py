@@ -204,7 +204,9 @@ def test_the_largest_of_more_latents_than_a_block_holds(k, monkeypatch):
     monkeypatch.setattr(triton_selection, "_LATENTS", 64)
     pre = drawn(3, 600, seed=k)
     block = max(64, triton.power_of_two(k))
-    pre[1, torch.arange(600, device=DEVICE) % block < k - 1] += 10  # so most of the k largest maxima hide more
+    pre[1, torch.arange(600, device=DEVICE) % block < k - 1] += (
+        10  # so most of the k largest maxima hide more
+    )
     pre[2] = (pre[2] * 4).round()
     for spare, values in ((16, pre), (256, pre.bfloat16())):
         monkeypatch.setattr(triton_selection, "_SPARE", spare)
