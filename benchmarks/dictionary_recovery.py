@@ -293,7 +293,7 @@ def table(results: Results, world: str) -> None:
     asked = SETTINGS[world].asked
     print(f"\nWorld {world}, {len({each['seed'] for each in records})} seeds\n")
     header(
-        "architecture", "trainer", "MCC, mean (range)", "asked", "features found (|cos| > 0.9)", "L0",
+        "architecture", "trainer", "MCC, mean (range)", "asked", "features found (cosine over 0.9)", "L0",
         "seconds (median)",
     )  # fmt: skip
     for architecture in ARCHITECTURES:
