@@ -26,6 +26,7 @@ from superscope.plots.heatmaps import plot_correlation as plot_correlation
 from superscope.plots.heatmaps import plot_heatmaps as plot_heatmaps
 from superscope.plots.heatmaps import plot_weights as plot_weights
 from superscope.plots.history import plot_history as plot_history
+from superscope.plots.latents import plot_examples as plot_examples
 from superscope.plots.layers import plot_activation_histograms as plot_activation_histograms
 from superscope.plots.layers import plot_rank_per_layer as plot_rank_per_layer
 from superscope.plots.layers import plot_spectra as plot_spectra

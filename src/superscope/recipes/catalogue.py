@@ -9,6 +9,7 @@ from superscope.recipes.claims import Verdict
 from superscope.recipes.concepts_distilbert import CONCEPTS_DISTILBERT
 from superscope.recipes.mnist_mlp import MNIST_MLP
 from superscope.recipes.recipe import Recipe, execute
+from superscope.recipes.sae_digits import SAE_DIGITS
 from superscope.recipes.sae_gpt2 import SAE_GPT2
 from superscope.recipes.sae_toy import SAE_TOY
 from superscope.recipes.simple_lm import SIMPLE_LM
@@ -51,6 +52,7 @@ RECIPES: dict[str, Recipe] = {
     "sae-toy": SAE_TOY,
     "synth-sae-bench": SYNTH_SAE_BENCH,
     "sae-gpt2": SAE_GPT2,
+    "sae-digits": SAE_DIGITS,
 }
 
 
