@@ -19,6 +19,7 @@ def test_recovery_draws_both_ways_on_shared_axes_with_the_true_l0():
     first, second = figure.axes
     assert first.get_xlim() == second.get_xlim()
     assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[1] == pytest.approx(0.9 + 0.12 * 0.5)  # of the dots, not of the intervals
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(NAMES)
     truth, one, two = (line for line in first.lines if len(line.get_xdata()) in (2, 3))
     assert list(truth.get_xdata()) == [4.5, 4.5]

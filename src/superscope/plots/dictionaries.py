@@ -39,7 +39,7 @@ def plot_recovery(
     """Draw what dictionaries recover against their L0, a panel for each, all on the same axes.
 
     Dots and a line stand for the first of two ways of training, rings and a dashed line for the second. A
-    grey line marks the true L0.
+    grey line marks the true L0. The axes fit the dots; an interval that is wider goes out of its panel.
 
     Args:
         dictionaries: by name, the two ways; None where there is no second.
@@ -62,10 +62,13 @@ def plot_recovery(
         style.say(ax, title=style.label(name, 22))
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(5))
-    for limits, put in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
-        ends = np.array([getattr(ax, limits)() for ax in axes])
+    lines = [line for ways in dictionaries.values() for line in ways if line is not None]
+    for k, (put, extra) in enumerate((("set_xlim", [true_l0]), ("set_ylim", []))):
+        every = np.concatenate([style.array(line[k], "the line", "point") for line in lines] + [extra])
+        low, high = np.nanmin(every), np.nanmax(every)
+        margin = max(0.12 * (high - low), 0.005)
         for ax in axes:
-            getattr(ax, put)(ends[:, 0].min(), ends[:, 1].max())
+            getattr(ax, put)(low - margin, high + margin)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8, labelcolor=style.INK

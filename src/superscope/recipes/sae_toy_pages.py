@@ -129,8 +129,9 @@ def recovery(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
                 means, names, halves, list(best.values()) if whole else None,
                 value_name=f"MCC on {title} (95 % interval over seeds)",
             ),
-            "Mean |cosine| of matched latents and features. Diamonds: the best of the other libraries with "
-            "the same architecture, where one was measured.",
+            "Mean |cosine| of matched latents and features."
+            + " Diamonds: the best of the other libraries with the same architecture, where one was measured."
+            * whole,
             f"A bar for each of {len(names)} architectures.",
         ),
         f"cosines-{world}": Picture(
@@ -149,7 +150,7 @@ def recovery(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
             pictures[f"mcc-{world}"],
             DataTable(
                 peers,
-                "Other libraries: their defaults, the same sizes, k and number of samples.",
+                "Other libraries with their own defaults, at the full size, the same k and as many samples.",
                 {"MCC": "{:.3f}", "± (95 %)": "{:.3f}"},
             ),
             pictures[f"cosines-{world}"],
