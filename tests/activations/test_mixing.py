@@ -24,9 +24,9 @@ def stream(rows: int, sizes: tuple[int, ...] = (7, 1, 30)):
     return from_row
 
 
-def read(mixing: Mixing, rows: int, start: int = 0, **kwargs: tuple[int, ...]) -> list[list[int]]:
+def read(mixing: Mixing, rows: int, start: int = 0, *, ring: int = 0, **kwargs: tuple[int, ...]):
     found = []
-    for numbers, doubles in mixing(stream(rows, **kwargs), start):
+    for numbers, doubles in mixing(stream(rows, **kwargs), start, ring=ring):
         assert np.array_equal(doubles, 2 * numbers)
         found.append(numbers[:, 0].tolist())
     return found
@@ -57,6 +57,14 @@ def test_a_pass_has_each_row_once_and_may_begin_at_any_batch(rows, size, room, s
 def test_the_order_is_the_seeds() -> None:
     orders = [read(Mixing.of(200, 10, 100, seed), 200) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
+
+
+def test_a_ring_of_arrays_gives_the_same_batches() -> None:
+    mixing = Mixing.of(200, 10, 60, 0)
+    assert read(mixing, 200, ring=3) == read(mixing, 200)
+    arrays = [batch[0] for batch in mixing(stream(200), ring=3)]
+    assert len({id(each) for each in arrays}) == 3
+    assert len({id(each) for each in [batch[0] for batch in mixing(stream(200))]}) == 20
 
 
 def test_chunks_are_of_like_size_and_fill_the_room() -> None:

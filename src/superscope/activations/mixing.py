@@ -1,6 +1,7 @@
 """Shuffling a stream of rows with room for a part of it: the order of a seed, from any batch on."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -51,12 +52,14 @@ class Mixing:
         chunks = math.ceil(batches / (room // size))
         return Mixing(batches, size, math.ceil(batches / chunks), seed)
 
-    def __call__(self, stream: Callable[[int], Parts], start: int = 0) -> Parts:
+    def __call__(self, stream: Callable[[int], Parts], start: int = 0, *, ring: int = 0) -> Parts:
         """Yield the batches from number ``start`` on.
 
         Args:
             stream: gives the rows from the given one on, in parts of any size; closed with the pass.
             start: how many batches to leave out.
+            ring: batches come in so many arrays that are used in turns, since memory that is taken anew for
+                each is more than what is held at a time; 0 for arrays of their own.
         """
         if start >= self.batches:
             return
@@ -66,6 +69,7 @@ class Mixing:
             places = np.arange(self._batches_of(number) * self.size)
             room = feed.room(len(places))
             feed.fill(room, places)
+            turns = itertools.cycle([feed.room(self.size) for _ in range(ring)] or [None])
             while batches := self._batches_of(number):
                 draws = generator(self.seed, "mixing", number)
                 order = places[torch.randperm(batches * self.size, generator=draws).numpy()]
@@ -73,7 +77,10 @@ class Mixing:
                 for batch in range(batches):
                     leaving = order[batch * self.size : (batch + 1) * self.size]
                     if batch >= left_out:
-                        yield tuple(np.take(each, leaving, axis=0) for each in room)
+                        arrays = next(turns) or feed.room(self.size)
+                        for each, out in zip(room, arrays, strict=True):
+                            np.take(each, leaving, axis=0, out=out, mode="clip")  # "raise" makes a copy
+                        yield arrays
                     if batch * self.size < following:
                         feed.fill(room, leaving)
                 places, number, left_out = order[:following], number + 1, 0

@@ -17,8 +17,8 @@ from superscope.core.random import generator
 from superscope.data.reading import read_ahead
 
 MEMORY = 256 << 20
-_ALIVE = 5
-"""Batches that are held at a time beside the room: read ahead, handed out, and converted."""
+_AHEAD, _OUT = 3, 2
+"""Batches beside the room, as stored (two that wait, one in the making) and handed out in float32."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class ActivationStore:
     Args:
         folder: with a manifest and its shards, which are all looked at: their size and their header. What
             they hold is checked when it is first read.
-        memory: bytes that shuffled reading may take; half a set can be mixed at once where the set is twice
-            as large.
+        memory: bytes that shuffled reading may hold, two batches in float32 among them; half a set can be
+            mixed at once where the set is twice as large. (The C library may keep a few freed batches more.)
 
     Attributes:
         manifest: where the activations come from, and how many rows were left out for NaN or infinite values.
@@ -86,11 +86,18 @@ class ActivationStore:
         """
         entries = self.width + (self.manifest.output_width or 0)
         row = entries * self._dtype.itemsize
-        room = (self.memory - _ALIVE * size * entries * 4) // (row + OVERHEAD)
+        beside = size * (_AHEAD * row + _OUT * entries * torch.float32.itemsize)
+        room = (self.memory - beside) // (row + OVERHEAD)
+        if 0 < size <= self.samples and room < size:
+            least = (beside + size * (row + OVERHEAD)) / 2**20
+            raise InputError(
+                f"batches of {size:,} rows do not fit into {self.memory / 2**20:,.1f} MiB of memory; give at "
+                f"least {least:,.1f} MiB, or smaller batches"
+            )
         mixing = Mixing.of(self.samples, size, room, seed)
         if start < 0:
             raise InputError(f"start is {start}; give the number of batches to skip, 0 or more")
-        return self._converted(mixing(lambda first: self._blocks(first, seed), start))
+        return self._converted(mixing(lambda first: self._blocks(first, seed), start, ring=_AHEAD))
 
     def in_order(self, rows: int = 4096) -> Iterator[StoredRows]:
         """Yield all rows in the order of the data, about ``rows`` at a time."""
@@ -111,11 +118,12 @@ class ActivationStore:
 
     def _converted(self, parts: Parts) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         for part in read_ahead(parts):
-            values = tuple(self._floats(each) for each in part)  # here, where there may be several threads
+            # converted here, where torch may have several threads, and copied out of the ring
+            values = tuple(self._floats(each) for each in part)
             yield values[0] if len(values) == 1 else (values[0], values[1])
 
     def _floats(self, raw: np.ndarray) -> Tensor:
-        return torch.from_numpy(raw).view(self._dtype).float()
+        return torch.from_numpy(raw).view(self._dtype).to(torch.float32, copy=True)
 
     def _blocks(self, first: int, seed: int) -> Parts:
         """Yield the values of all blocks in a random order, from row ``first`` of that order on."""
