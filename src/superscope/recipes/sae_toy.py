@@ -131,7 +131,8 @@ def _left_out(config: SaeToyConfig, world: WorldName, architectures: Sequence[st
 
 
 def _shown(what: str, values: Sequence[float]) -> str:
-    return f"{what}: {', '.join(f'{value:.4f}' for value in values)}.".replace("-", "−")
+    each = ", ".join(f"{value:.4f}" for value in values)
+    return f"{what}: {each}; mean {sum(values) / len(values):.4f}.".replace("-", "−")
 
 
 SAE_TOY = Recipe(
