@@ -35,7 +35,9 @@ hidden state?"""
 _ON_MANY = """A dictionary of use is trained on many tokens of many texts and measured on texts that it has
 not seen. What counts is what the model does with it. Take the layer away, and the loss rises; put the
 reconstruction in its place, and some of the rise is recovered: all of it at 1, none at 0. To take a layer
-away means to put zeros in its place, as is usual, or its mean."""
+away means to put zeros in its place, as is usual, or its mean. With zeros a model can be worse off than one
+that knows nothing, whose loss is the logarithm of its vocabulary, and of so large a rise much is recovered
+easily; so the claims ask for a share against both."""
 _COLUMNS = {
     "FVU on the sentence": "share of the variance that is not explained",
     "FVU elsewhere": "the same on the texts held out",
