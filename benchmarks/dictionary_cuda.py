@@ -21,13 +21,14 @@ from superscope.dictionary.sparse import (
     DenseEngine,
     Engine,
     TritonEngine,
+    held,
     reference,
     triton,
     triton_selection,
 )
 from superscope.dictionary.sparse.pairs import Pairs
 from superscope.dictionary.sparse.triton_adam import step_held_
-from superscope.dictionary.training import Trainer, hold_rows_
+from superscope.dictionary.trainer import Trainer
 
 
 class Size(NamedTuple):
@@ -137,11 +138,7 @@ def adams(W: Tensor, seed: int) -> tuple[Callable[[], object], Callable[[], obje
 
     def plain() -> None:
         slow.grad = gradient.clone()
-        hold_rows_(slow)
-        nn.utils.clip_grad_norm_([slow], 1.0)
-        optimizers[0].step()
-        with torch.no_grad():
-            nn.functional.normalize(slow, dim=1, out=slow)
+        held.step_held_(optimizers[0], slow, done[0], 1.0)
 
     def ours() -> None:
         done[0] += 1

@@ -30,16 +30,16 @@ def test_k_without_annealing():
 @pytest.mark.parametrize("first", [0.001, 0.1, 10.0])
 def test_steering_finds_the_weight_that_gives_the_wanted_l0(first):
     """Of a layer whose L0 answers to the weight with a delay, as training does."""
-    config = DictionaryConfig(architecture="standard", n_latents=512, k=8)
+    assert Steering.steers(DictionaryConfig(architecture="standard"))
     steering, l0 = Steering(first, 5.0), 256.0
     for _ in range(4000):
         l0 += 0.02 * (512 / (1 + 20 * steering.weight) - l0)
-        steering.advance(config, l0, 8.0)
+        steering.advance(l0, 8.0)
     assert l0 == pytest.approx(8.0, rel=0.02)
 
 
 def test_a_fixed_weight_stays():
     config = DictionaryConfig(architecture="standard", n_latents=512, k=8, sparsity=0.7)
-    steering = Steering.start(config)
-    steering.advance(config, 500.0, 8.0)
-    assert steering.weight == 0.7
+    assert Steering.start(config).weight == 0.7
+    assert not Steering.steers(config)
+    assert not Steering.steers(DictionaryConfig())

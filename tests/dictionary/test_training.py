@@ -7,6 +7,7 @@ from superscope.core import ArtifactError, ConfigError, InputError, generator
 from superscope.dictionary import ARCHITECTURES, DictionaryConfig, train
 from superscope.dictionary import training as module
 from superscope.dictionary.sparse import make_engine
+from superscope.dictionary.trainer import Trainer
 
 NAMES = list(ARCHITECTURES)
 
@@ -64,7 +65,7 @@ def test_a_killed_training_ends_with_the_same_bits(architecture, tmp_path, monke
     whole = train(x, config, seed=3, steps=60, show_progress=False)  # more than one pass
     path = tmp_path / "state.safetensors"
     monkeypatch.setattr(module.Checkpoint, "due", property(lambda _: True))
-    advance, done = module.Trainer.advance, []
+    advance, done = Trainer.advance, []
 
     def killed(self, *batch):
         done.append(1)
@@ -72,7 +73,7 @@ def test_a_killed_training_ends_with_the_same_bits(architecture, tmp_path, monke
             raise KeyboardInterrupt
         return advance(self, *batch)
 
-    monkeypatch.setattr(module.Trainer, "advance", killed)
+    monkeypatch.setattr(Trainer, "advance", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(x, config, seed=3, steps=60, checkpoint=path, show_progress=False)
@@ -148,3 +149,8 @@ def test_more_active_latents_than_there_are_is_a_fault():
 def test_the_backend_is_checked():
     with pytest.raises(InputError, match="choose auto, sparse"):
         make_engine("quick", torch.device("cpu"))
+
+
+def test_bfloat16_products_need_a_gpu():
+    with pytest.raises(InputError, match="bfloat16 products need"):
+        train(torch.randn(300, 4), small("topk", product="bfloat16"), device="cpu", show_progress=False)

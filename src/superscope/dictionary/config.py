@@ -51,6 +51,8 @@ class DictionaryConfig:
     """The share of the steps over which the learning rate rises from 0."""
     decay: Share = 0.2
     """The share of the steps at the end over which the learning rate falls to 0."""
+    product: Literal["float32", "bfloat16"] = "float32"
+    """The kind of numbers that the encoder's product is taken in; bfloat16 on CUDA only."""
     clip: Positive | None = 1.0
     """The largest norm of the whole gradient; None for any."""
     k_start: Annotated[float, Field(ge=1.0)] = 3.0

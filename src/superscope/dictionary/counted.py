@@ -58,9 +58,9 @@ class Counted(Dictionary):
         """Put the gradients of a step into the parameters and return what it loses."""
         with torch.no_grad():
             codes = self.select(engine, x, at.k)
-            fit = engine.fit(codes, codes.values, self.W_dec, self.b_dec, y, self.sizes)
+            fit = codes.fit(codes.values, self.W_dec, self.b_dec, y, self.sizes)
             pulled = codes.keep(fit.value_gradients)
-            self._set_gradients(engine, codes, codes.values, pulled, x, fit, self.sizes)
+            self._set_gradients(codes, codes.values, pulled, x, fit, self.sizes)
             self.follow_(least_positive(codes.values))
         return Losses(
             total=fit.loss + carried_auxiliary(self, x, fit.error, at),

@@ -144,7 +144,6 @@ class Dictionary(nn.Module, ABC):
 
     def _set_gradients(
         self,
-        engine: Engine,
         codes: Codes,
         values: Tensor,
         pre_gradients: Tensor,
@@ -153,7 +152,7 @@ class Dictionary(nn.Module, ABC):
         sizes: tuple[int, ...] | None = None,
     ) -> None:
         """Carry the gradients of the pre-activations and of the decoded values to the four parameters."""
-        self.W_dec.grad = engine.latent_sums(codes, values, fit.pull, sizes)
-        self.encoder.grad = engine.latent_sums(codes, pre_gradients, x[None])
+        self.W_dec.grad = codes.latent_sums(values, fit.pull, sizes)
+        self.encoder.grad = codes.latent_sums(pre_gradients, x[None])
         self.b_enc.grad = codes.sums(pre_gradients)
         self.b_dec.grad = fit.pull[0].sum(0)

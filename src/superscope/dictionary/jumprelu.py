@@ -68,12 +68,12 @@ class JumpReLU(Dictionary):
                 codes.values < own + self.bandwidth / 2
             )  # what was selected lies over the window's lower end
             f = codes.values * passed
-            fit = engine.fit(codes, f, self.W_dec, self.b_dec, y)
+            fit = codes.fit(f, self.W_dec, self.b_dec, y)
             pulled = fit.value_gradients
             felt = pulled * own + at.sparsity / y.numel()
             felt = codes.keep(felt.mul_(near).mul_(-1 / self.bandwidth))
             self.log_thresholds.grad = codes.sums(felt) * thresholds
-            self._set_gradients(engine, codes, f, codes.keep(pulled * passed), x, fit)
+            self._set_gradients(codes, f, codes.keep(pulled * passed), x, fit)
             l0 = codes.keep(passed.float()).sum() / len(x)
         return Losses(
             total=fit.loss + at.sparsity * l0 / y.shape[1] + carried_auxiliary(self, x, fit.error, at),

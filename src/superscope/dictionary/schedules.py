@@ -45,10 +45,13 @@ class Steering:
         """Return the state before the first step."""
         return cls(config.sparsity if config.sparsity is not None else _FIRST, math.log(config.n_latents / 2))
 
-    def advance(self, config: DictionaryConfig, l0: float, wanted: float) -> None:
+    @staticmethod
+    def steers(config: DictionaryConfig) -> bool:
+        """Whether L0 is steered: it follows from a penalty, and its weight is not fixed."""
+        return config.architecture not in COUNTED and config.sparsity is None
+
+    def advance(self, l0: float, wanted: float) -> None:
         """Move the weight after a step that had ``l0`` active latents where ``wanted`` are wanted."""
-        if config.architecture in COUNTED or config.sparsity is not None:
-            return
         before = self.log_l0
         now = math.log(max(l0, 1e-3))
         self.log_l0 += _MEMORY * (now - before)

@@ -39,9 +39,9 @@ class Standard(Dictionary):
         with torch.no_grad():
             codes = engine.above(x, self.encoder, self.b_enc)
             f = codes.values
-            fit = engine.fit(codes, f, self.W_dec, self.b_dec, y)
+            fit = codes.fit(f, self.W_dec, self.b_dec, y)
             pulled = codes.keep(fit.value_gradients.add_(at.sparsity / y.numel()))
-            self._set_gradients(engine, codes, f, pulled, x, fit)
+            self._set_gradients(codes, f, pulled, x, fit)
         return Losses(
             total=fit.loss + at.sparsity * f.sum() / y.numel() + carried_auxiliary(self, x, fit.error, at),
             reconstruction=fit.loss,

@@ -2,13 +2,12 @@
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from superscope.core import InputError, generator, resolve_device
 from superscope.core import progress as progress_bar
@@ -17,18 +16,16 @@ from superscope.core.config import to_json
 from superscope.core.runtime import kept_memory, threads
 from superscope.dictionary.architectures import make_dictionary
 from superscope.dictionary.config import DictionaryConfig, checked_config
-from superscope.dictionary.dictionary import Conditions, Dictionary, Losses
+from superscope.dictionary.dictionary import Dictionary
 from superscope.dictionary.history import History
 from superscope.dictionary.normalization import Normalization, fold_
-from superscope.dictionary.schedules import Steering, k_at, rate_at
 from superscope.dictionary.sources import Batch, Source, as_source
-from superscope.dictionary.sparse import Engine, make_engine
-from superscope.training.state import restore, training_state
+from superscope.dictionary.sparse import make_engine
+from superscope.dictionary.trainer import Trainer
 
 Backend = Literal["auto", "sparse", "dense", "reference"]
 
 _NORMALIZED_ON = 32
-_RECORDS = 200
 _SMALL = 2**28
 """Multiplications of a step's product below which more threads wait for each other longer than they save."""
 
@@ -89,7 +86,7 @@ def train(
     total = a_pass if steps is None else steps
     if total < 1:
         raise InputError(f"steps is {total}; give at least 1")
-    trainer = Trainer(dictionary, config, total, make_engine(backend, where))
+    trainer = Trainer(dictionary, config, total, make_engine(backend, where, config.product))
     scales = _scales(source, config, seed, where)
     kept = None
     if checkpoint is not None:
@@ -115,114 +112,6 @@ def train(
         parameter.grad = None
     dictionary.history = trainer.history
     return dictionary.eval().requires_grad_(False)  # noqa: FBT003 (torch's own name)
-
-
-class Trainer:
-    """A dictionary with its optimizer, its schedules and what it remembers of earlier steps."""
-
-    def __init__(
-        self, dictionary: Dictionary, config: DictionaryConfig, steps: int, engine: Engine | None
-    ) -> None:
-        self.dictionary, self.config, self.steps, self.engine = dictionary, config, steps, engine
-        self.optimizer = torch.optim.Adam(dictionary.parameters(), fused=True)
-        self.steering = Steering.start(config)
-        self.step = 0
-        self.history = History()
-        device = dictionary.W_dec.device
-        share = max(10, steps // 400) * config.batch_size
-        self._dead_after = share if config.dead_after is None else config.dead_after
-        self._silent = torch.zeros(config.n_latents, dtype=torch.int64, device=device)
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
-        self._records = {steps * k // min(steps, _RECORDS) for k in range(1, min(steps, _RECORDS) + 1)}
-
-    def advance(self, x: Tensor, y: Tensor) -> Losses:
-        """Take one step on normalized inputs and targets.
-
-        Raises:
-            InputError: when the loss is not finite.
-        """
-        config, dictionary = self.config, self.dictionary
-        wanted = k_at(config, self.step, self.steps)
-        dead = self._silent >= self._dead_after
-        some = config.auxiliary > 0 and bool(dead.any())
-        at = Conditions(wanted, self.steering.weight, dead if some else None, config.auxiliary)
-        if self.engine is None:
-            self.optimizer.zero_grad(set_to_none=True)
-            losses = dictionary.losses(x, y, at)
-            losses.total.backward()
-        else:
-            losses = dictionary.gradients(self.engine, x, y, at)
-        hold_rows_(dictionary.W_dec)
-        limit = math.inf if config.clip is None else config.clip
-        norm = nn.utils.clip_grad_norm_(dictionary.parameters(), limit)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(config, self.step, self.steps)
-        self.optimizer.step()
-        with torch.no_grad():
-            nn.functional.normalize(dictionary.W_dec, dim=1, out=dictionary.W_dec)
-        self._remember(losses, float(norm), len(x), float(y.square().mean()))
-        self.steering.advance(config, float(losses.l0), wanted)
-        return losses
-
-    def _remember(self, losses: Losses, norm: float, samples: int, variance: float) -> None:
-        self.step += 1
-        if not (math.isfinite(float(losses.total.detach())) and math.isfinite(norm)):
-            raise InputError(
-                f"the loss or its gradient is not finite at step {self.step} of {self.steps}; lower lr, or "
-                "look at the largest entries of the activations"
-            )
-        self._silent = torch.where(losses.fired, 0, self._silent + samples)
-        self._sums += torch.tensor(
-            [float(losses.reconstruction) / max(variance, 1e-12), float(losses.l0), 1.0], dtype=torch.float64
-        )
-        if self.step in self._records:
-            fvu, l0, count = self._sums.tolist()
-            self._sums.zero_()
-            history = self.history
-            history.steps.append(self.step)
-            history.fvu.append(fvu / count)
-            history.l0.append(l0 / count)
-            history.dead.append(int((self._silent >= self._dead_after).sum()))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all that later steps depend on."""
-        history = self.history
-        return {
-            **training_state(self.dictionary, self.optimizer),
-            "silent": self._silent,
-            "sums": self._sums,
-            "step": torch.tensor(self.step),
-            "steering": torch.tensor([self.steering.weight, self.steering.log_l0], dtype=torch.float64),
-            "selected": torch.tensor(
-                0.0 if self.engine is None else self.engine.selected, dtype=torch.float64
-            ),
-            "history": torch.tensor(
-                [history.steps, history.fvu, history.l0, history.dead], dtype=torch.float64
-            ),
-            "left_out": torch.tensor(history.left_out),
-        }
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go back to where :meth:`state` was taken."""
-        device = self.dictionary.W_dec.device
-        restore(state, self.dictionary, self.optimizer)
-        self._silent, self._sums = state["silent"].to(device), state["sums"].to(device)
-        self.step = int(state["step"])
-        self.steering = Steering(*state["steering"].tolist())
-        if self.engine is not None:
-            self.engine.selected = float(state["selected"])
-        steps, fvu, l0, dead = state["history"].tolist()
-        self.history = History(
-            [int(n) for n in steps], fvu, l0, [int(n) for n in dead], int(state["left_out"])
-        )
-
-
-@torch.no_grad()
-def hold_rows_(W: nn.Parameter) -> None:
-    """Take out of each row's gradient what lies along the row, since its norm is held."""
-    assert W.grad is not None
-    along = torch.einsum("lw,lw->l", W.grad, W)
-    W.grad.addcmul_(W, along[:, None], value=-1)
 
 
 def _scales(

@@ -90,12 +90,12 @@ def test_fit_and_sums_are_those_of_whole_matrices(shape, k, groups):
     found, expected = [], []
     for engine, into in ((CPUEngine(crowded=2.0), found), (DenseEngine(), expected)):
         codes = engine.top(x, E, b, min(k, n_latents))
-        fit = engine.fit(codes, codes.values, W, b_dec, y, sizes)
+        fit = codes.fit(codes.values, W, b_dec, y, sizes)
         pulled = codes.keep(fit.value_gradients)
         into += [fit.loss, fit.pull, fit.error, codes.dense(pulled), codes.sums(pulled)]
         into += [
-            engine.latent_sums(codes, codes.values, fit.pull, sizes),
-            engine.latent_sums(codes, pulled, x[None]),
+            codes.latent_sums(codes.values, fit.pull, sizes),
+            codes.latent_sums(pulled, x[None]),
         ]
         into += [
             codes.fired(codes.values, torch.tensor(0.0)),

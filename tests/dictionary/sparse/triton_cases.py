@@ -17,11 +17,12 @@ from superscope.core import generator
 from superscope.dictionary.architectures import make_dictionary
 from superscope.dictionary.config import DictionaryConfig
 from superscope.dictionary.dictionary import Conditions
-from superscope.dictionary.sparse import DenseEngine, reference, triton, triton_adam, triton_selection
+from superscope.dictionary.sparse import reference, triton, triton_adam, triton_selection
 from superscope.dictionary.sparse.engine import DenseCodes
+from superscope.dictionary.sparse.held import step_held_
 from superscope.dictionary.sparse.pairs import Pairs
 from superscope.dictionary.sparse.triton_engine import TritonEngine
-from superscope.dictionary.training import Trainer, hold_rows_
+from superscope.dictionary.trainer import Trainer
 
 DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 SHAPES = st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(1, 9))
@@ -122,7 +123,7 @@ def test_a_fit_is_that_of_whole_products(shape, sizes, small, seed):
     f = pairs.to_dense(n_latents)
     with blocks(small):
         found = triton.fit(pairs, W_dec, b_dec, y, sizes or None)
-    wanted = DenseEngine().fit(DenseCodes(f, f > 0), f, W_dec, b_dec, y, sizes or None)
+    wanted = DenseCodes(f, f > 0).fit(f, W_dec, b_dec, y, sizes or None)
     close(found.loss, wanted.loss)
     close(found.pull, wanted.pull)
     close(found.error, wanted.error)
@@ -306,12 +307,10 @@ def test_a_step_on_rows_of_norm_one_is_torchs_in_several_passes(latents, width, 
             optimizer.param_groups[0]["lr"] = 0.1 / step
             for parameter in parameters:
                 parameter.grad = drawn(*parameter.shape, seed=step, name="gradient")
-        hold_rows_(slow[0])
-        close(triton_adam.held_squares(*(fast[0].detach(), fast[0].grad)), slow[0].grad.square().sum(1))
-        norm = torch.nn.utils.clip_grad_norm_(slow, limit)
-        optimizers[1].step()
-        with torch.no_grad():
-            torch.nn.functional.normalize(slow[0], dim=1, out=slow[0])
+        rows, gradient = fast[0].detach(), fast[0].grad
+        held = gradient - (gradient * rows).sum(1, keepdim=True) * rows
+        close(triton_adam.held_squares(rows, gradient), held.square().sum(1))
+        norm = step_held_(optimizers[1], slow[0], step, limit)
         close(triton_adam.step_held_(optimizers[0], fast[0], step, limit), norm)
     for one, other in zip(fast, slow, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

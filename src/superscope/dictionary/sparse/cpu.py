@@ -59,6 +59,37 @@ class _Entries(Codes):
         _kernels().by_latent(self.latents.numpy(), self.n_latents, starts, order.numpy())
         return starts, order
 
+    def fit(
+        self,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        """Decode and compare with the target, a sample at a time."""
+        prefixes = 1 if sizes is None else len(sizes)
+        pull = torch.empty(prefixes, *y.shape)
+        gradients, squares = torch.empty(len(values)), torch.empty(len(y))
+        factor = np.float32(2 / pull.numel())
+        decoder = W_dec.detach().numpy(), b_dec.detach().numpy()
+        known = self.offsets.numpy(), self.latents.numpy(), values.numpy(), *decoder
+        found = pull.numpy(), gradients.numpy(), squares.numpy()
+        if sizes is None:
+            _kernels().fit(*known, y.numpy(), factor, found[0][0], *found[1:])
+        else:
+            _kernels().fit_prefixes(*known, y.numpy(), _groups(sizes), factor, *found)
+        return Fit(squares.double().sum().float() / pull.numel(), pull, gradients)
+
+    def latent_sums(self, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Sum over the entries of each latent, which are sorted by latent once a batch."""
+        starts, order = self.sorted
+        groups = np.zeros(self.n_latents, np.int64) if len(X) == 1 or sizes is None else _groups(sizes)
+        out = torch.empty(self.n_latents, X.shape[2])
+        rows, weights = self.rows[order].numpy(), entries[order].numpy()
+        _kernels().latent_sums(starts, rows, weights, X.numpy(), groups, out.numpy())
+        return out
+
 
 class CPUEngine(Engine):
     """Sums over the active latents, or whole products where they are many.
@@ -120,44 +151,6 @@ class CPUEngine(Engine):
         assert isinstance(codes, DenseCodes)
         self.selected = float(codes.selected.sum()) / len(x)
         return codes
-
-    def fit(
-        self,
-        codes: Codes,
-        values: Tensor,
-        W_dec: Tensor,
-        b_dec: Tensor,
-        y: Tensor,
-        sizes: Sequence[int] | None = None,
-    ) -> Fit:
-        """Decode and compare with the target, a sample at a time."""
-        if not isinstance(codes, _Entries):
-            return self._dense.fit(codes, values, W_dec, b_dec, y, sizes)
-        prefixes = 1 if sizes is None else len(sizes)
-        pull = torch.empty(prefixes, *y.shape)
-        gradients, squares = torch.empty(len(values)), torch.empty(len(y))
-        factor = np.float32(2 / pull.numel())
-        decoder = W_dec.detach().numpy(), b_dec.detach().numpy()
-        known = codes.offsets.numpy(), codes.latents.numpy(), values.numpy(), *decoder
-        found = pull.numpy(), gradients.numpy(), squares.numpy()
-        if sizes is None:
-            _kernels().fit(*known, y.numpy(), factor, found[0][0], *found[1:])
-        else:
-            _kernels().fit_prefixes(*known, y.numpy(), _groups(sizes), factor, *found)
-        return Fit(squares.double().sum().float() / pull.numel(), pull, gradients)
-
-    def latent_sums(
-        self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
-        """Sum over the entries of each latent, which are sorted by latent once a batch."""
-        if not isinstance(codes, _Entries):
-            return self._dense.latent_sums(codes, entries, X, sizes)
-        starts, order = codes.sorted
-        groups = np.zeros(codes.n_latents, np.int64) if len(X) == 1 or sizes is None else _groups(sizes)
-        out = torch.empty(codes.n_latents, X.shape[2])
-        rows, weights = codes.rows[order].numpy(), entries[order].numpy()
-        _kernels().latent_sums(starts, rows, weights, X.numpy(), groups, out.numpy())
-        return out
 
     def _by_blocks(self, x: Tensor, E: Tensor, find: Callable[[np.ndarray, slice], None]) -> None:
         """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer that the cache can hold."""

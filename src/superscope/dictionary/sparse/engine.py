@@ -12,7 +12,26 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from superscope.dictionary.sparse.held import step_held_
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A reconstruction and what it says to the codes."""
+
+    loss: Tensor
+    """Mean squared error over samples, outputs and prefixes, a scalar."""
+    pull: Float[Tensor, "prefix sample output"]
+    """Gradient of the loss by what is decoded at each prefix and after it."""
+    value_gradients: Tensor
+    """Gradient of the loss by the value of each entry of the codes."""
+
+    @property
+    def error(self) -> Float[Tensor, "sample output"]:
+        """Reconstruction by all latents minus target."""
+        return self.pull[-1] * (self.pull.numel() / 2)
 
 
 class Codes(ABC):
@@ -41,22 +60,25 @@ class Codes(ABC):
     def dense(self, values: Tensor) -> Float[Tensor, "sample latent"]:
         """Return entries as a matrix, 0 where there are none."""
 
+    @abstractmethod
+    def fit(
+        self,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        """Decode ``values`` and compare with the target; with ``sizes``, every prefix of such groups too."""
 
-@dataclass(frozen=True)
-class Fit:
-    """A reconstruction and what it says to the codes."""
-
-    loss: Tensor
-    """Mean squared error over samples, outputs and prefixes, a scalar."""
-    pull: Float[Tensor, "prefix sample output"]
-    """Gradient of the loss by what is decoded at each prefix and after it."""
-    value_gradients: Tensor
-    """Gradient of the loss by the value of each entry of the codes."""
-
-    @property
-    def error(self) -> Float[Tensor, "sample output"]:
-        """Reconstruction by all latents minus target."""
-        return self.pull[-1] * (self.pull.numel() / 2)
+    @abstractmethod
+    def latent_sums(
+        self,
+        entries: Tensor,
+        X: Float[Tensor, "prefix sample column"],
+        sizes: Sequence[int] | None = None,
+    ) -> Float[Tensor, "latent column"]:
+        """Return Σ over a latent's entries of entry · row of X, of the prefix that the latent is in."""
 
 
 class Engine(ABC):
@@ -85,27 +107,11 @@ class Engine(ABC):
     def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
         """Select the pre-activations above ``cut`` [latent], 0 where None."""
 
-    @abstractmethod
-    def fit(
-        self,
-        codes: Codes,
-        values: Tensor,
-        W_dec: Tensor,
-        b_dec: Tensor,
-        y: Tensor,
-        sizes: Sequence[int] | None = None,
-    ) -> Fit:
-        """Decode ``values`` and compare with the target; with ``sizes``, every prefix of such groups too."""
-
-    @abstractmethod
-    def latent_sums(
-        self,
-        codes: Codes,
-        entries: Tensor,
-        X: Float[Tensor, "prefix sample column"],
-        sizes: Sequence[int] | None = None,
-    ) -> Float[Tensor, "latent column"]:
-        """Return Σ over a latent's entries of entry · row of X, of the prefix that the latent is in."""
+    def step_held_(
+        self, optimizer: torch.optim.Adam, W: nn.Parameter, step: int, limit: float = math.inf
+    ) -> Tensor:
+        """Do as :func:`superscope.dictionary.sparse.held.step_held_`."""
+        return step_held_(optimizer, W, step, limit)
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,34 @@ class DenseCodes(Codes):
         """Return the entries as they are."""
         return values
 
+    def fit(
+        self,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        """Decode, group by group, and compare with the target."""
+        parts = [W_dec.shape[0]] if sizes is None else list(sizes)
+        decoded = b_dec - y
+        errors = []
+        for part, weights in zip(values.split(parts, 1), W_dec.split(parts), strict=True):
+            decoded = decoded + part @ weights
+            errors.append(decoded)
+        stacked = torch.stack(errors)
+        loss = stacked.square().mean()
+        pull = (2 / stacked.numel()) * stacked.flip(0).cumsum(0).flip(0)
+        back = [p @ weights.T for p, weights in zip(pull, W_dec.split(parts), strict=True)]
+        return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0])
+
+    def latent_sums(self, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Multiply."""
+        if len(X) == 1:
+            return entries.T @ X[0]
+        assert sizes is not None
+        return torch.cat([part.T @ x for part, x in zip(entries.split(list(sizes), 1), X, strict=True)])
+
 
 class DenseEngine(Engine):
     """Matrix products throughout: any device, and the better way where many latents are active."""
@@ -159,34 +193,3 @@ class DenseEngine(Engine):
         pre = torch.addmm(b, x, E.T)
         selected = pre > (0 if cut is None else cut)
         return DenseCodes(pre.mul_(selected), selected)
-
-    def fit(
-        self,
-        codes: Codes,
-        values: Tensor,
-        W_dec: Tensor,
-        b_dec: Tensor,
-        y: Tensor,
-        sizes: Sequence[int] | None = None,
-    ) -> Fit:
-        """Decode, group by group, and compare with the target."""
-        parts = [W_dec.shape[0]] if sizes is None else list(sizes)
-        decoded = b_dec - y
-        errors = []
-        for part, weights in zip(values.split(parts, 1), W_dec.split(parts), strict=True):
-            decoded = decoded + part @ weights
-            errors.append(decoded)
-        stacked = torch.stack(errors)
-        loss = stacked.square().mean()
-        pull = (2 / stacked.numel()) * stacked.flip(0).cumsum(0).flip(0)
-        back = [p @ weights.T for p, weights in zip(pull, W_dec.split(parts), strict=True)]
-        return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0])
-
-    def latent_sums(
-        self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None
-    ) -> Tensor:
-        """Multiply."""
-        if len(X) == 1:
-            return entries.T @ X[0]
-        assert sizes is not None
-        return torch.cat([part.T @ x for part, x in zip(entries.split(list(sizes), 1), X, strict=True)])

@@ -1,13 +1,14 @@
 """The sparse engine on CUDA: one dense product, then Triton kernels over what is active."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from superscope.dictionary.sparse import triton, triton_selection
+from superscope.dictionary.sparse import triton, triton_adam, triton_selection
 from superscope.dictionary.sparse.engine import Codes, DenseCodes, DenseEngine, Engine, Fit
 from superscope.dictionary.sparse.pairs import Pairs
 
@@ -44,6 +45,26 @@ class _Entries(Codes):
     def sorted(self) -> tuple[Tensor, Tensor]:
         """Where each latent's entries begin, and the order that sorts entries by latent."""
         return triton.by_latent(self.pairs, self.n_latents)
+
+    def fit(
+        self,
+        values: Tensor,
+        W_dec: Tensor,
+        b_dec: Tensor,
+        y: Tensor,
+        sizes: Sequence[int] | None = None,
+    ) -> Fit:
+        """Decode and compare with the target, a sample a program."""
+        return triton.fit(self.pairs.with_values(values), W_dec, b_dec, y, sizes)
+
+    def latent_sums(self, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
+        """Sum over the entries of each latent, which are sorted by latent once a batch."""
+        if len(X) == 1 or sizes is None:
+            return triton.latent_sums(*self.sorted, self.pairs.rows, entries, X[0])
+        groups = torch.arange(len(sizes), device=X.device).repeat_interleave(
+            torch.tensor(sizes, device=X.device), output_size=self.n_latents
+        )
+        return triton.latent_sums(*self.sorted, self.pairs.rows, entries, X, groups)
 
 
 class TritonEngine(Engine):
@@ -85,32 +106,11 @@ class TritonEngine(Engine):
         self.selected = len(pairs) / len(x)
         return self._entries(pairs, len(E), padded=False)
 
-    def fit(
-        self,
-        codes: Codes,
-        values: Tensor,
-        W_dec: Tensor,
-        b_dec: Tensor,
-        y: Tensor,
-        sizes: Sequence[int] | None = None,
-    ) -> Fit:
-        """Decode and compare with the target, a sample a program."""
-        if not isinstance(codes, _Entries):
-            return self._dense.fit(codes, values, W_dec, b_dec, y, sizes)
-        return triton.fit(codes.pairs.with_values(values), W_dec, b_dec, y, sizes)
-
-    def latent_sums(
-        self, codes: Codes, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None
+    def step_held_(
+        self, optimizer: torch.optim.Adam, W: nn.Parameter, step: int, limit: float = math.inf
     ) -> Tensor:
-        """Sum over the entries of each latent, which are sorted by latent once a batch."""
-        if not isinstance(codes, _Entries):
-            return self._dense.latent_sums(codes, entries, X, sizes)
-        if len(X) == 1 or sizes is None:
-            return triton.latent_sums(*codes.sorted, codes.pairs.rows, entries, X[0])
-        groups = torch.arange(len(sizes), device=X.device).repeat_interleave(
-            torch.tensor(sizes, device=X.device), output_size=codes.n_latents
-        )
-        return triton.latent_sums(*codes.sorted, codes.pairs.rows, entries, X, groups)
+        """Take a step of Adam that holds the decoder's rows, in two launches."""
+        return triton_adam.step_held_(optimizer, W, step, limit)
 
     def _preactivations(self, x: Tensor, E: Tensor, b: Tensor) -> Tensor:
         kind = self._product
