@@ -3,10 +3,12 @@
 Width 512, 4,096 latents, k = 32, batches of 2,048, float32, the same activations: a sparse world with noise.
 A step is all that a library's own loop does in one: encode, decode, loss, backward, clip or normalise, Adam.
 Rivals take turns, each in a process of its own that stays alive (:mod:`benchmarks.peers`); ours is
-:func:`superscope.dictionary.train`, which a source of activations stops between its turns. It trains at
-k = 32 from its first step, as the others do, and not at k annealed from 96, its default. What steers its L0
-to k (standard, gated, jumprelu) is given 400 steps before it is timed, since L0 is far from k until then; the
-others' speed does not depend on L0.
+:func:`superscope.dictionary.train`, which a source of activations stops between its turns.
+
+Ours is measured where a long training spends its time: at k = 32 from the first step, not at k annealed from
+96, its default; and where L0 is steered to k (standard, gated, jumprelu), from biases at which L0 is about k,
+since it otherwise comes down from half the latents over a thousand steps. L0 is printed. The others' speed
+does not depend on it: their products are dense, but for sparsify's.
 """
 
 import queue
@@ -17,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +29,14 @@ from benchmarks.peers.client import LIBRARIES, Rows, peers
 from benchmarks.peers.trainers import Task
 from benchmarks.timing import header, ratio, row
 from superscope.core.runtime import threads
-from superscope.dictionary import DictionaryConfig, train
+from superscope.dictionary import Dictionary, DictionaryConfig, make_dictionary, train, training
+from superscope.dictionary.config import COUNTED
+from superscope.dictionary.jumprelu import JumpReLU
 from superscope.dictionary.sources import TensorSource
 from superscope.toy import even_world
 
 WIDTH, LATENTS, K, BATCH = 512, 4_096, 32, 2_048
 ARCHITECTURES = ("topk", "batchtopk", "matryoshka", "standard", "gated", "jumprelu")
-STEERED = 400
 ASKED = {("topk", "sparsify"): 2.5, ("topk", "SAELens"): 5, ("batchtopk", "SAELens"): 5}
 ASKED |= {("standard", "dictionary_learning"): 1.3}
 ASKED_SHARE = {"topk": "≥ 0.45"}
@@ -44,7 +48,7 @@ Turn = Callable[[], float]
 
 def main(quick: bool) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    steps, rounds, before = (2, 1, 20) if quick else (4, 5, STEERED)
+    steps, rounds = (2, 1) if quick else (4, 5)
     l0 = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -66,14 +70,14 @@ def main(quick: bool) -> None:
                     Task(architecture, WIDTH, LATENTS, K, BATCH, 10**6, optimizer=optimizer, device=device),
                 )
                 turns[peer.library] = lambda peer=peer: peer.run("", rows, device)
-            warm = before if architecture in ("standard", "gated", "jumprelu") else steps
-            with Ours(architecture, x, device, steps, rounds + 1, warm) as ours:
+            with Ours(architecture, x, device, steps, rounds + 1) as ours:
                 turns[OURS] = ours.run
                 table(architecture, in_rounds(turns, rounds), steps)
             l0[architecture] = ours.l0
             for peer in rivals:
                 peer.ask(do="drop", name="")
-    print(f"\nL0 of ours at the end: {', '.join(f'{name} {value:.0f}' for name, value in l0.items())}.")
+    ends = ", ".join(f"{name} {min(each):.0f} to {max(each):.0f}" for name, each in l0.items())
+    print(f"\nL0 of ours: {ends}.")
     if device == "cuda":
         print(f"{torch.cuda.get_device_name()}; the product is in bfloat16, as sparsify's autocast has it.")
 
@@ -175,17 +179,17 @@ class Plain(nn.Module):
 class Ours:
     """:func:`superscope.dictionary.train` in a thread that waits for its turn where it asks for a batch."""
 
-    def __init__(self, architecture: str, x: Tensor, device: str, steps: int, turns: int, warm: int) -> None:
+    def __init__(self, architecture: str, x: Tensor, device: str, steps: int, turns: int) -> None:
         self.config = DictionaryConfig(architecture, LATENTS, K, batch_size=BATCH, k_start=1.0)  # pyright: ignore[reportArgumentType]
         self.inner = TensorSource(x.to(device))
-        self.width, self.steps, self.warm, self.device = WIDTH, steps, warm, device
-        self.total = warm + turns * steps + 1  # one more, so that the end of training is in no turn
+        self.width, self.steps, self.device = WIDTH, steps, device
+        self.total = turns * steps + 1  # one more, so that the end of training is in no turn
         self.samples = self.total * BATCH
         self.passes = 0
         self.turn: queue.Queue[int] = queue.Queue()
         self.done: queue.Queue[float | BaseException] = queue.Queue()
         self.thread = threading.Thread(target=self._train, daemon=True)
-        self.l0 = float("nan")
+        self.l0: list[float] = []
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -197,19 +201,13 @@ class Ours:
         self.thread.join()
 
     def run(self) -> float:
-        """Take the steps of a round, and before the first one those that are not timed."""
-        if self.warm:
-            self._advance(self.warm)
-            self.warm = 0
+        """Take the steps of a round."""
         start = time.perf_counter()
-        return self._advance(self.steps) - start
-
-    def _advance(self, steps: int) -> float:
-        self.turn.put(steps)
+        self.turn.put(self.steps)
         answer = self.done.get()
         if isinstance(answer, BaseException):
             raise answer
-        return answer
+        return answer - start
 
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Tensor]:
         """Give the rows in random order, over and over; the first pass is for centre and scale."""
@@ -228,12 +226,24 @@ class Ours:
 
     def _train(self) -> None:
         try:
-            with threads(1):  # each thread has a number of its own
+            with threads(1), patch.object(training, "make_dictionary", sparse_start):
                 done = train(self, self.config, steps=self.total, device=self.device, show_progress=False)
-            self.l0 = done.history.l0[-1]
+            assert done.history is not None
+            self.l0 = done.history.l0
             self.done.put(time.perf_counter())
         except BaseException as error:  # noqa: BLE001  # whoever waits raises it
             self.done.put(error)
+
+
+def sparse_start(config: DictionaryConfig, *sizes: Any) -> Dictionary:
+    """Return an untrained dictionary, where L0 is steered with biases for L0 = k: pre ~ N(0, 1) at first."""
+    made = make_dictionary(config, *sizes)
+    if config.architecture not in COUNTED:
+        with torch.no_grad():
+            tail = statistics.NormalDist().inv_cdf(1 - config.k / config.n_latents)
+            cut = made.thresholds if isinstance(made, JumpReLU) else torch.zeros(config.n_latents)
+            made.b_enc.copy_(cut - tail)
+    return made
 
 
 def wait(device: str) -> None:
