@@ -65,7 +65,10 @@ def write_json(path: Path, value: object) -> Path:
 
 def json_text(value: object, indent: int | None = None) -> str:
     """Return ``value`` as JSON that every reader takes: NaN and infinity become null."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError):  # there are such numbers, or mappings of a kind of their own
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> Path:
