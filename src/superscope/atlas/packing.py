@@ -1,6 +1,6 @@
 """From an atlas to the data of its page: short numbers and names, nothing that a latent does not need."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -84,9 +84,9 @@ def pack(atlas: "Atlas") -> AtlasPage:
     )
 
 
-def _columns(atlas: "Atlas") -> dict[str, list[float]]:
+def _columns(atlas: "Atlas") -> dict[str, Sequence[float | int]]:
     none = [0.0] * atlas.dictionary.n_latents
-    columns = {
+    columns: dict[str, Sequence[float | int]] = {
         "active": atlas.collected.active.tolist(),
         "mean": _rounded(atlas.means),
         "max": _rounded(atlas.maxima),
