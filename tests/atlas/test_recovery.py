@@ -1,6 +1,7 @@
 """Loss recovered: by hand on networks of a few numbers, and against a slow loop on single texts."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,13 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from superscope.activations.harvest import harvest
+from superscope.activations.inputs import load_inputs
 from superscope.atlas.recovery import Recovery, loss_recovered
 from superscope.core import InputError, LayerError, ModelError, generator
+from superscope.data import TextSamples
+from superscope.dictionary import train
 from superscope.dictionary.config import DictionaryConfig
 from superscope.dictionary.dictionary import Dictionary
 from superscope.dictionary.standard import Standard
+from superscope.models import load_model
 
 VOCABULARY, WIDTH = 7, 4
+LEARNED, HELD_OUT = range(0, 1200, 20), range(2200, 2300, 20)
 
 
 class Language(nn.Module):
@@ -303,3 +310,20 @@ def test_the_summary_names_an_error_for_every_number() -> None:
     numbers = {name for name, value in vars(found).items() if isinstance(value, float)}
     assert set(found.errors) == numbers
     assert isinstance(found, Recovery)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_a_dictionary_of_the_llamas_residual_stream_recovers_95_percent_of_the_loss(
+    real_data: Path, tmp_path: Path
+) -> None:
+    spec = f"llama2c:{real_data / 'weights' / 'stories260K.bin'}"
+    model, stories = load_model(spec), load_inputs(f"text:{real_data / 'text' / 'tinystories_2MB.txt'}", spec)
+    assert isinstance(stories, TextSamples)
+    read, held_out = ([stories.take(range(k, k + 20))[0] for k in rows] for rows in (LEARNED, HELD_OUT))
+    rows = harvest(model, read, "model.layers.1", tmp_path)
+    dictionary = train(rows, DictionaryConfig("topk", n_latents=512, k=16))
+    found = loss_recovered(model, held_out, "model.layers.1", dictionary)
+    assert found.l0 <= 16
+    assert found.recovered - 1.96 * found.errors["recovered"] > 0.95
+    assert found.clean == pytest.approx(1.42, abs=0.1)

@@ -203,8 +203,8 @@ SAE_GPT2 = Recipe(
         ),
         "quick": SaeGpt2Config(),
         "paper": SaeGpt2Config(
-            model="hf:gpt2", seeds=(0, 1, 2, 3, 4), n_latents=16_384, ks=(8, 16, 32, 64), held_out=200,
-            batch_size=4096, text_batch=8, threads=None,
+            model="hf:gpt2", seeds=(0, 1, 2, 3, 4), n_latents=8_192, ks=(8, 16, 32, 64), held_out=200,
+            text_batch=8, threads=None,
         ),
     },
     claims=CLAIMS,
