@@ -40,7 +40,7 @@ def forget(folder: Path) -> None:
 
 def main(quick: bool) -> None:
     config = DictionaryConfig(n_latents=LATENTS, k=K, k_start=1.0, batch_size=BATCH)  # no slower first half
-    activations = rows_of(24 if quick else 48)
+    activations = rows_of(24 if quick else 40)
     size = activations.numel() * 4
     kinds: tuple[StoredAs, ...] = ("float32", "float16", "bfloat16")
     with threads(1), tempfile.TemporaryDirectory() as folder:
