@@ -173,7 +173,7 @@ class _Totals:
         if name not in self.sums:
             self.sums[name] = torch.zeros(_GROUPS, *values.shape[1:], dtype=torch.float64)
         group = (self.samples + sample.cpu()) % _GROUPS
-        self.sums[name].index_add_(0, group, values.double().cpu())
+        self.sums[name].index_add_(0, group, values.cpu().double())  # not every device has float64
 
     def score(self, run: str, found: Scores, sample: Int[Tensor, " row"]) -> None:
         """Add what a run of the network scored."""
@@ -225,9 +225,10 @@ class _Trial:
             x = truth if self.source == self.place else self._read(read, len(truth))
             found, active = self._reconstruct(x, truth.shape[1])
             sample = rows.sample[rows.keep]
-            totals.add("vectors", truth, sample)
-            totals.add("squares", truth.double().square().sum(1), sample)
-            totals.add("missed", (truth.double() - found.double()).square().sum(1), sample)
+            exact = truth.cpu().double()
+            totals.add("vectors", exact, sample)
+            totals.add("squares", exact.square().sum(1), sample)
+            totals.add("missed", (exact - found.cpu().double()).square().sum(1), sample)
             totals.add("active", active, sample)
             totals.add("positions", torch.ones_like(active), sample)
             return rows.put(found)
@@ -263,7 +264,7 @@ class _Trial:
             f = dictionary.encode(part)
             found.append(dictionary.decode(f))
             active.append((f > 0).sum(-1))
-        return torch.cat(found), torch.cat(active).double()
+        return torch.cat(found), torch.cat(active)
 
     @contextlib.contextmanager
     def ablated(self, positions: Positions, mean: Float[Tensor, " unit"] | None) -> Iterator[None]:
