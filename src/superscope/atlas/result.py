@@ -107,7 +107,7 @@ class Atlas:
     def labels(self) -> list[str]:
         """A short name for each latent: the tokens it is strongest at, or its class; or nothing."""
         if self.collected.exhibits.kind == "text":
-            return ["  ".join(map(_shown, tokens[:_LABEL])) for tokens in self.strongest_tokens]
+            return [" · ".join(map(_shown, tokens[:_LABEL])) for tokens in self.strongest_tokens]
         if self.top_classes is None:
             return [""] * self.dictionary.n_latents
         index, share = (each.tolist() for each in self.top_classes)
@@ -155,7 +155,7 @@ class Atlas:
         if not isinstance(self.effects, str):
             for name in ("raised", "lowered"):
                 numbers = getattr(self.effects, name)[:, :_LABEL].tolist()
-                columns[name] = ["  ".join(_shown(self.logit_name(each)) for each in row) for row in numbers]
+                columns[name] = [" · ".join(_shown(self.logit_name(each)) for each in row) for row in numbers]
             columns["effect"] = self.effects.strength.tolist()
         return pd.DataFrame(columns)
 

@@ -32,7 +32,7 @@
     : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en")
     : Math.abs(value) < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
   const percent = value => value === 0 ? "0 %" : value < 1e-4 ? `${(value * 100).toExponential(1)} %` : `${Number((value * 100).toPrecision(3))} %`;
-  const visible = text => text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ (?=.)/, "").replace(/^ +$/, "␣") || "(nothing)";
+  const visible = text => text.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ (?=.)/, "").replace(/^ +$/, "␣").replace(/[\u0000-\u001f\u007f-\u009f]/g, letter => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`) || "(nothing)";
 
   // ---- the list: only the rows in view exist
   const height = 52, list = $("list"), space = $("space");
