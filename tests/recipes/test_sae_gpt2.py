@@ -131,14 +131,16 @@ def test_the_plan_has_every_k_and_seed_and_each_block_once(subject):
 def test_codes_of_a_text_are_those_of_its_beginning(subject):
     dictionary = make_dictionary(DictionaryConfig(n_latents=30, k=3), 24, generator=generator(0)).eval()
     each = Measured("model.layers.1", 3, 0, dictionary, {}, {})
-    tokens, f = codes_of_text(subject, each, 40, 7)
+    options = dataclasses.replace(SMOKE, skip_tokens=2)
+    tokens, f = codes_of_text(subject, each, options, 7)
     inputs, _ = subject.texts.take([200])
-    assert tokens == spelled(subject, inputs["input_ids"][0, :7])
+    assert tokens == spelled(subject, inputs["input_ids"][0, 2:9])
     with torch.no_grad():
         states = subject.model(**inputs, output_hidden_states=True).hidden_states
     # with a block behind it, the last hidden state but one is the first block's output
     before = Measured("model.layers.0", 3, 0, dictionary, {}, {})
-    torch.testing.assert_close(codes_of_text(subject, before, 40, 7)[1], dictionary.encode(states[1][0, :7]))
+    expected = dictionary.encode(states[1][0, 2:9])
+    torch.testing.assert_close(codes_of_text(subject, before, options, 7)[1], expected)
     assert f.shape == (7, 30)
 
 
@@ -289,6 +291,7 @@ def test_the_real_llama_is_what_the_quick_preset_is_about(real_data):
     subject = load_subject(None, None, 512)
     assert subject.blocks == [f"model.layers.{k}" for k in range(5)]
     assert (subject.last, subject.gpt2, subject.rehearsal) == ("model.norm", False, False)
+    assert subject.name == "llama2c:stories260K.bin"
     sentence = read_sentence(subject, SaeGpt2Config().sentence)
     assert sentence.hidden.shape == (21, 64)
     assert sentence.tokens[:3] == ["<s>", "_I", "t"]

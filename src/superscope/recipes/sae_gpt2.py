@@ -68,9 +68,7 @@ def _run(config: SaeGpt2Config, run: Run) -> Outcome:
         sentence = read_sentence(subject, config.sentence)
         sentences = train_sentences(run, config, subject, sentence)
         dictionaries = train_dictionaries(run, config, subject)
-        pictures = draw(
-            subject, sentence, sentences, dictionaries, middle, config.held_out, published=published
-        )
+        pictures = draw(subject, sentence, sentences, dictionaries, middle, config, published=published)
         rows = judged(subject, sentences, dictionaries, middle, published=published)
         alike = _alike(sentences, dictionaries, middle)
     tables = {

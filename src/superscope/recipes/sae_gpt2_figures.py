@@ -11,7 +11,7 @@ from superscope.plots import Heatmap, plot_bars, plot_heatmaps, plot_history, pl
 from superscope.recipes.sae_gpt2_claims import BUDGET, RECOVERED, within_budget
 from superscope.recipes.sae_gpt2_published import PRINTED
 from superscope.recipes.sae_gpt2_subject import Subject
-from superscope.recipes.sae_gpt2_training import Measured, OneMeasured, Sentence, codes_of_text
+from superscope.recipes.sae_gpt2_training import Measured, OneMeasured, SaeGpt2Config, Sentence, codes_of_text
 from superscope.report import Picture
 
 _TOKENS, _LATENTS = 32, 20
@@ -64,7 +64,7 @@ def draw(
     sentences: Sequence[OneMeasured],
     dictionaries: Sequence[Measured],
     middle: str,
-    held_out: int,
+    options: SaeGpt2Config,
     *,
     published: bool,
 ) -> dict[str, Picture]:
@@ -75,7 +75,7 @@ def draw(
         pictures["blocks"] = blocks
     some = within_budget(dictionaries, middle) or {each.seed: each for each in dictionaries}
     shown = next(iter(some.values()))
-    tokens, f = codes_of_text(subject, shown, held_out, _TOKENS)
+    tokens, f = codes_of_text(subject, shown, options, _TOKENS)
     pictures["latents"] = _over_tokens(tokens, f, shown)
     return pictures
 

@@ -38,7 +38,7 @@ class Subject:
     tokenizer: Any
     texts: TextSamples
     name: str
-    """What the config calls the model."""
+    """What the config calls the model, without the folders of a path."""
     gpt2: bool
     """Whether it is built as GPT-2 with 124 million parameters, which the published numbers are of."""
     blocks: Sequence[str]
@@ -125,7 +125,9 @@ def _subject(model: nn.Module, tokenizer: Any, texts: TextSamples, name: str) ->
         getattr(settings, key, None)
         for key in ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
     )
-    return Subject(model.eval(), tokenizer, texts, name, sizes == _GPT2, blocks, layers[-1])
+    kind, _, where = name.partition(":")
+    called = f"{kind}:{Path(where).name}" if where and Path(where).expanduser().exists() else name
+    return Subject(model.eval(), tokenizer, texts, called, sizes == _GPT2, blocks, layers[-1])
 
 
 class _Stories(Texts):

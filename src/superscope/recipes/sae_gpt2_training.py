@@ -232,14 +232,15 @@ def train_dictionaries(run: Run, options: SaeGpt2Config, subject: Subject) -> li
 
 @torch.no_grad()
 def codes_of_text(
-    subject: Subject, each: Measured, held_out: int, count: int
+    subject: Subject, each: Measured, options: SaeGpt2Config, count: int
 ) -> tuple[list[str], Float[Tensor, "token latent"]]:
-    """Return the first tokens of the first text held out, and the codes of a dictionary on them."""
-    text = len(subject.texts) - held_out
-    inputs = {name: value[:, :count] for name, value in subject.texts.take([text])[0].items()}
+    """Return the first tokens of the first text held out, behind those left alone, and their codes."""
+    text, skip = len(subject.texts) - options.held_out, options.skip_tokens
+    inputs = {name: value[:, : skip + count] for name, value in subject.texts.take([text])[0].items()}
     with capture(subject.model, each.layer) as captured:
         subject.model(**inputs)
-    return spelled(subject, inputs["input_ids"][0]), each.dictionary.encode(captured[each.layer][0].float())
+    states = captured[each.layer][0, skip:].float()
+    return spelled(subject, inputs["input_ids"][0, skip:]), each.dictionary.encode(states)
 
 
 def _folder(stores: Path, layer: str) -> Path:
