@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from superscope.core import InputError, generator
-from superscope.dictionary import ARCHITECTURES, DictionaryConfig, make_dictionary
+from superscope.dictionary import ARCHITECTURES, DictionaryConfig, make_dictionary, read_dictionary
 from superscope.dictionary.dictionary import Conditions
 from superscope.dictionary.sparse import CPUEngine, DenseEngine
 
@@ -140,3 +140,12 @@ def test_dead_latents_learn_what_is_left():
     (gradient,) = torch.autograd.grad(extra, dictionary.W_dec)
     assert gradient[3].abs().sum() > 0
     assert gradient[~dead].abs().sum() == 0
+
+
+@pytest.mark.parametrize("architecture", NAMES)
+def test_what_is_saved_is_read_back(architecture, tmp_path):
+    dictionary = made(architecture)
+    x = torch.randn(20, 12, generator=generator(6, "data"))
+    again = read_dictionary(dictionary.save(tmp_path / "dictionary"))
+    torch.testing.assert_close(again.encode(x), dictionary.encode(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(again(x), dictionary(x), rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -121,6 +122,16 @@ class Dictionary(nn.Module, ABC):
     def forward(self, x: Float[Tensor, "*sample width"]) -> Float[Tensor, "*sample output"]:
         """Return the reconstruction of x."""
         return self.decode(self.encode(x))
+
+    def save(self, folder: Path) -> Path:
+        """Write the dictionary in SAELens' layout and return the folder; ``read_dictionary`` reads it back.
+
+        Raises:
+            ArtifactError: when the folder cannot be written to.
+        """
+        from superscope.dictionary.formats import write_saelens  # it knows every architecture
+
+        return write_saelens(self, folder)
 
     @abstractmethod
     def losses(self, x: Tensor, y: Tensor, at: Conditions) -> Losses:
