@@ -24,6 +24,8 @@ from superscope.measures.codes import DENSE
 from superscope.report.atlas import ONE_FILE, atlas_files, render_atlas, size_of
 
 FOLDER = "atlas"
+_CLEARLY = 1.5
+"""How many times its even share a class needs to give a latent its name."""
 _LABEL = 3
 """Tokens that a latent is named by."""
 
@@ -105,14 +107,16 @@ class Atlas:
 
     @cached_property
     def labels(self) -> list[str]:
-        """A short name for each latent: the tokens it is strongest at, or its class; or nothing."""
+        """A name for each latent: the tokens it is strongest at, or a class it is clearly for; or none."""
         if self.collected.exhibits.kind == "text":
             return [" · ".join(map(_shown, tokens[:_LABEL])) for tokens in self.strongest_tokens]
         if self.top_classes is None:
             return [""] * self.dictionary.n_latents
         index, share = (each.tolist() for each in self.top_classes)
+        assert self.collected.classes is not None
+        least = _CLEARLY / self.collected.classes.shape[1]
         return [
-            f"{self.class_name(number)} ({part:.0%})" if part > 0 else ""
+            f"{self.class_name(number)} ({part:.0%})" if part >= least else ""
             for number, part in zip(index, share, strict=True)
         ]
 
