@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from superscope.dictionary import DictionaryConfig
 from superscope.plots import (
     RecoveryLine,
     plot_bars,
@@ -67,8 +68,14 @@ TEXTS = {
 }
 
 
-def gain(config: SaeToyConfig, found: Found, world: WorldName, architecture: str) -> list[float]:
-    """Return by seed what the annealed k gains over a constant one in MCC, mean over the three k."""
+def gain(
+    config: SaeToyConfig,
+    found: Found,
+    world: WorldName,
+    architecture: str,
+    shares: Sequence[float] | None = None,
+) -> list[float]:
+    """Return by seed what the annealed k gains over a constant one in MCC, mean over ``shares``, or all k."""
     both = []
     for annealed in (True, False):
         by_share = [
@@ -76,7 +83,7 @@ def gain(config: SaeToyConfig, found: Found, world: WorldName, architecture: str
                 found, "MCC", config.seeds,
                 world=world, architecture=architecture, share=share, annealed=annealed,
             )
-            for share in SETTINGS[world].ks
+            for share in shares or SETTINGS[world].ks
         ]  # fmt: skip
         both.append(torch.tensor(by_share, dtype=torch.float64).mean(0))
     return (both[0] - both[1]).tolist()
@@ -136,7 +143,10 @@ def recovery(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
         ),
         f"cosines-{world}": Picture(
             plot_cosine_histograms(
-                histograms, overlaid=False, value_name="|cosine| of a feature and its latent"
+                histograms,
+                {NAMES[name]: float(table.diagonal().mean()) for name, table in tables_of.items()},
+                overlaid=False,
+                value_name="|cosine| of a feature and its latent",
             ),
             "How near each feature its latent comes, first seed.",
             f"A histogram for each of {len(names)} architectures.",
@@ -182,7 +192,8 @@ def _heat(tables: Mapping[str, Tensor], title: str) -> Picture:
     return Picture(
         plot_matches({NAMES[architecture]: table for architecture, table in tables.items()}),
         f"Features (rows) and their latents (columns) on {title}, first seed. A perfect dictionary has a "
-        "diagonal of ones, and beside it only what the features share.",
+        "diagonal of ones, and beside it only what the features share. Where children fire with their "
+        "parents, a slanting line over the diagonal is latents of children that hold their parent's direction, too.",
         f"{len(tables)} square heat maps with a diagonal.",
     )
 
@@ -219,11 +230,13 @@ def compared(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
                 for i, share in enumerate(setting.ks)
             ]
         lines[NAMES[architecture]] = (ways[0], ways[1])
-    gained = [
-        {"architecture": NAMES[architecture], "gain": sum(values) / len(values), "± (95 %)": _half(values)}
-        for architecture in config.architectures
-        for values in [gain(config, found, world, architecture)]
-    ]
+    default = DictionaryConfig()
+    parts_of = {f"k = {share:g} L0": (share,) for share in setting.ks} | {"all": setting.ks}
+    gained = []
+    for architecture in config.architectures:
+        each = {name: gain(config, found, world, architecture, shares) for name, shares in parts_of.items()}
+        means = {name: sum(values) / len(values) for name, values in each.items()}
+        gained.append({"architecture": NAMES[architecture], **means, "± (95 %)": _half(each["all"])})
     tables = {f"l0-{world}": pd.DataFrame(rows), f"gain-{world}": pd.DataFrame(gained)}
     pictures = {
         f"l0-{world}": Picture(
@@ -240,7 +253,7 @@ def compared(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
                 one.architecture: cosines(config, one, parts["W"])
                 for one, parts in _first(config, found, world)
             },
-            f"{setting.title}, k at the true L0,",
+            f"{setting.title} (k at the true L0)",
         ),
     }  # fmt: skip
     formats = {
@@ -251,15 +264,16 @@ def compared(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
         setting.title[0].upper() + setting.title[1:],
         [
             Prose(
-                f"{_text(config, world)} By default k starts at three times its "
-                "value and falls to it over the first half of a training; here every dictionary is trained "
-                "with a constant k as well."
+                f"{_text(config, world)} By default k starts at {default.k_start:g} times its value and falls "
+                f"to it over the first {100 * default.k_anneal:g} % of a training; here every dictionary is "
+                "trained with a constant k as well."
             ),
             pictures[f"l0-{world}"],
             DataTable(
                 tables[f"gain-{world}"],
-                "MCC with the annealed k less that with a constant one, by pairs of seeds, mean over the k.",
-                {"gain": "{:+.4f}", "± (95 %)": "{:.4f}"},
+                "MCC with the annealed k less that with a constant one, by pairs of seeds, at each share of "
+                "the true L0 and over all; the interval is that of the last.",
+                dict.fromkeys(parts_of, "{:+.4f}") | {"± (95 %)": "{:.4f}"},
             ),
             DataTable(tables[f"l0-{world}"], "Means over seeds.", formats, DESCRIPTIONS),
             pictures[f"heat-{world}"],
