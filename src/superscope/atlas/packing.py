@@ -157,14 +157,17 @@ def _examples(
 ) -> Iterator[dict[str, object]]:
     kind = atlas.collected.exhibits.kind
     largest = float(atlas.maxima[latent])
-    values = examples.values[latent]
-    for place in range(int((values > 0).sum())):
-        sample, position = int(examples.samples[latent, place]), int(examples.positions[latent, place])
-        shown: dict[str, object] = {"v": _short(float(values[place])), "s": sample, "p": position}
-        if (label := int(examples.labels[latent, place])) >= 0:
+    shares = (examples.windows[latent] / max(largest, 1e-30) * 100).ceil().clamp(0, 100).int().tolist()
+    found = (examples.values, examples.samples, examples.positions, examples.labels)
+    rows = zip(*(each[latent].tolist() for each in found), shares, strict=True)
+    for value, sample, position, label, window in rows:
+        if not value > 0:
+            return
+        shown: dict[str, object] = {"v": _short(value), "s": sample, "p": position}
+        if label >= 0:
             shown["c"] = label
         if kind == "text":
-            shown |= _window(atlas, sample, position, examples.windows[latent, place], largest, strings)
+            shown |= _window(atlas, sample, position, window, largest, strings)
         elif kind == "image":
             shown["i"] = tiles[sample]
         else:
@@ -175,19 +178,19 @@ def _examples(
 
 
 def _window(
-    atlas: "Atlas", sample: int, position: int, activations: Tensor, largest: float, strings: dict[str, int]
+    atlas: "Atlas", sample: int, position: int, window: list[int], largest: float, strings: dict[str, int]
 ) -> dict[str, object]:
-    """Return the tokens around a position, without padding."""
-    tokens = atlas.collected.exhibits.items[sample]
+    """Return the tokens around a position, without padding, with their shares of the largest activation."""
+    tokens = atlas.collected.exhibits.items[sample].tolist()
     first = position - BEFORE
     places = [
         place
-        for place in range(max(0, first), min(len(tokens), first + len(activations)))
+        for place in range(max(0, first), min(len(tokens), first + len(window)))
         if tokens[place] != _PADDING
     ]
-    numbers = [int(tokens[place]) for place in places]
+    numbers = [tokens[place] for place in places]
     texts = atlas.pieces.texts(numbers)
-    shares = (activations[torch.tensor(places) - first] / largest * 100).ceil().clamp(0, 100).int().tolist()
+    shares = [window[place - first] for place in places]
     while shares and not shares[-1]:
         shares.pop()
     shown: dict[str, object] = {
