@@ -193,7 +193,8 @@ def _heat(tables: Mapping[str, Tensor], title: str) -> Picture:
         plot_matches({NAMES[architecture]: table for architecture, table in tables.items()}),
         f"Features (rows) and their latents (columns) on {title}, first seed. A perfect dictionary has a "
         "diagonal of ones, and beside it only what the features share. Where children fire with their "
-        "parents, a slanting line over the diagonal is latents of children that hold their parent's direction, too.",
+        "parents, a slanting line over the diagonal is latents of children that hold their parent's "
+        "direction, too.",
         f"{len(tables)} square heat maps with a diagonal.",
     )
 
@@ -264,9 +265,9 @@ def compared(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
         setting.title[0].upper() + setting.title[1:],
         [
             Prose(
-                f"{_text(config, world)} By default k starts at {default.k_start:g} times its value and falls "
-                f"to it over the first {100 * default.k_anneal:g} % of a training; here every dictionary is "
-                "trained with a constant k as well."
+                f"{_text(config, world)} By default k starts at {default.k_start:g} times its value and "
+                f"falls to it over the first {100 * default.k_anneal:g} % of a training; here every "
+                "dictionary is trained with a constant k as well."
             ),
             pictures[f"l0-{world}"],
             DataTable(
