@@ -55,8 +55,8 @@ class DictionaryConfig:
     """The kind of numbers that the encoder's product is taken in; bfloat16 on CUDA only."""
     clip: Positive | None = 1.0
     """The largest norm of the whole gradient; None for any."""
-    k_start: Annotated[float, Field(ge=1.0)] = 3.0
-    """What k is multiplied with at the start."""
+    k_start: Annotated[float, Field(ge=1.0)] | None = None
+    """What k is multiplied with at the start; by default 1.5 (topk), 3 (standard, gated), or 1 (the others)."""
     k_anneal: Share = 0.6
     """The share of the steps over which it falls to k itself."""
     auxiliary: Annotated[float, Field(ge=0.0)] = 0.3
@@ -113,6 +113,16 @@ def group_sizes(config: DictionaryConfig) -> tuple[int, ...]:
     while sum(sizes) < config.n_latents:
         sizes.append(min(sum(sizes), config.n_latents - sum(sizes)))
     return tuple(sizes)
+
+
+def first_k(config: DictionaryConfig) -> float:
+    """Return the L0 that is aimed at in the first step, not more than there are latents.
+
+    >>> first_k(DictionaryConfig(k=32))
+    48.0
+    """
+    factor = {"topk": 1.5, "standard": 3.0, "gated": 3.0}.get(config.architecture, 1.0)
+    return min(config.n_latents, config.k * (factor if config.k_start is None else config.k_start))
 
 
 def learning_rate(config: DictionaryConfig) -> float:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from superscope.dictionary.config import COUNTED, DictionaryConfig, learning_rate
+from superscope.dictionary.config import COUNTED, DictionaryConfig, first_k, learning_rate
 
 
 def rate_at(config: DictionaryConfig, step: int, steps: int) -> float:
@@ -23,12 +23,12 @@ def rate_at(config: DictionaryConfig, step: int, steps: int) -> float:
 def k_at(config: DictionaryConfig, step: int, steps: int) -> float:
     """Return the L0 that is aimed at in a step: a line from ``k_start`` · k down to k, then k.
 
-    >>> config = DictionaryConfig(k=10, n_latents=25, k_start=3.0, k_anneal=0.5)
+    >>> config = DictionaryConfig(k=10, n_latents=40, k_start=3.0, k_anneal=0.5)
     >>> [k_at(config, step, 8) for step in range(6)]
-    [25, 25.0, 20.0, 15.0, 10.0, 10.0]
+    [30.0, 25.0, 20.0, 15.0, 10.0, 10.0]
     """
     fallen = min(1.0, step / (config.k_anneal * steps)) if config.k_anneal * steps > 0 else 1.0
-    return min(config.n_latents, config.k * (config.k_start - (config.k_start - 1) * fallen))
+    return config.k + (first_k(config) - config.k) * (1 - fallen)
 
 
 @dataclass

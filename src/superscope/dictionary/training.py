@@ -13,7 +13,7 @@ from superscope.core import InputError, generator, resolve_device
 from superscope.core import progress as progress_bar
 from superscope.core.checkpoint import Checkpoint
 from superscope.core.config import to_json
-from superscope.core.runtime import kept_memory, threads
+from superscope.core.runtime import blas_threads, kept_memory, threads
 from superscope.dictionary.architectures import make_dictionary
 from superscope.dictionary.config import DictionaryConfig, checked_config
 from superscope.dictionary.dictionary import Dictionary
@@ -94,7 +94,7 @@ def train(
         if (state := kept.load()) is not None:
             trainer.restore(state)
     small = config.batch_size * config.n_latents * max(source.width, wide) < _SMALL
-    with kept_memory(), threads(1 if small else None):
+    with kept_memory(), threads(1 if small else None), blas_threads():
         todo = range(trainer.step, total)
         batches = _batches(source, config.batch_size, seed, trainer.step, a_pass)
         for _, batch in zip(

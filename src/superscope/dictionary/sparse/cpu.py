@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from superscope.core.runtime import numpy_multiplies_faster
 from superscope.dictionary.sparse.engine import Codes, DenseCodes, DenseEngine, Engine, Fit
 
 _BLOCK = 512
@@ -155,10 +156,14 @@ class CPUEngine(Engine):
     def _by_blocks(self, x: Tensor, E: Tensor, find: Callable[[np.ndarray, slice], None]) -> None:
         """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer that the cache can hold."""
         pre = self._buffer("pre", (min(_BLOCK, len(x)), len(E)), torch.float32)
+        by_numpy = torch.get_num_threads() == 1 and numpy_multiplies_faster()
         for first in range(0, len(x), _BLOCK):
             rows = x[first : first + _BLOCK]
             part = pre[: len(rows)]
-            torch.mm(rows, E.T, out=part)
+            if by_numpy:
+                np.matmul(rows.numpy(), E.detach().numpy().T, out=part.numpy())
+            else:
+                torch.mm(rows, E.T, out=part)
             find(part.numpy(), slice(first, first + len(rows)))
 
     def _above(self, x: Tensor, E: Tensor, b: Tensor, shift: Tensor, room: int) -> "_Found | None":
