@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from superscope.dictionary import DictionaryConfig
+from superscope.dictionary.config import first_k
 from superscope.plots import (
     RecoveryLine,
     plot_bars,
@@ -261,13 +262,17 @@ def compared(config: SaeToyConfig, world: WorldName, found: Found) -> Part:
         **dict.fromkeys(("L0", "k of true L0"), "{:.2f}"),
         **dict.fromkeys(("MCC", "F1", "FVU", "MCC ± (95 %)"), "{:.3f}"),
     }
+    starts = ", ".join(
+        f"{first_k(one) / one.k:g} ({NAMES[one.architecture]})"
+        for one in (DictionaryConfig(architecture=each) for each in config.architectures)
+    )
     section = Section(
         setting.title[0].upper() + setting.title[1:],
         [
             Prose(
-                f"{_text(config, world)} By default k starts at {default.k_start:g} times its value and "
-                f"falls to it over the first {100 * default.k_anneal:g} % of a training; here every "
-                "dictionary is trained with a constant k as well."
+                f"{_text(config, world)} By default k starts at {starts} times its value and falls to it "
+                f"over the first {100 * default.k_anneal:g} % of a training, where it is annealed at all; "
+                "here every dictionary is trained with a constant k as well."
             ),
             pictures[f"l0-{world}"],
             DataTable(
