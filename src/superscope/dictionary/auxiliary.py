@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from superscope.dictionary.dictionary import Conditions, Dictionary
+from superscope.dictionary.sparse.engine import Fit
 
 
 def auxiliary_loss(
@@ -32,10 +33,12 @@ def auxiliary_loss(
     return at.auxiliary * miss / left.square().mean().clamp(min=1e-12)
 
 
-def carried_auxiliary(dictionary: Dictionary, x: Tensor, error: Tensor, at: Conditions) -> Tensor | float:
+def carried_auxiliary(dictionary: Dictionary, x: Tensor, fit: Fit, at: Conditions) -> Tensor | float:
     """Add the gradients of :func:`auxiliary_loss` to those that are there, and return the loss."""
+    if at.dead is None:
+        return 0.0
     with torch.enable_grad():
-        extra = auxiliary_loss(dictionary, x, error, at)
+        extra = auxiliary_loss(dictionary, x, fit.error, at)
     if extra is None:
         return 0.0
     extra.backward()

@@ -56,7 +56,7 @@ class DictionaryConfig:
     clip: Positive | None = 1.0
     """The largest norm of the whole gradient; None for any."""
     k_start: Annotated[float, Field(ge=1.0)] | None = None
-    """What k is multiplied with at the start; by default 1.5 (topk), 3 (standard, gated), or 1 (the others)."""
+    """What k is multiplied with at the start; by default 1.5 (topk), 3 (standard, gated) or 1 (others)."""
     k_anneal: Share = 0.6
     """The share of the steps over which it falls to k itself."""
     auxiliary: Annotated[float, Field(ge=0.0)] = 0.3

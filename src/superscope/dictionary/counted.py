@@ -63,8 +63,8 @@ class Counted(Dictionary):
             self._set_gradients(codes, codes.values, pulled, x, fit, self.sizes)
             self.follow_(least_positive(codes.values))
         return Losses(
-            total=fit.loss + carried_auxiliary(self, x, fit.error, at),
-            reconstruction=fit.error.square().mean(),
+            total=fit.loss + carried_auxiliary(self, x, fit, at),
+            reconstruction=fit.loss if self.sizes is None else fit.error.square().mean(),
             l0=(codes.values > 0).sum() / len(x),
             fired=codes.fired(codes.values, faint(codes.values)),
         )

@@ -69,7 +69,7 @@ class Gated(Dictionary):
             self.r_mag.grad = codes.sums(by_magnitude.mul_(product).mul_(scale))
             penalty = at.sparsity * codes.values.sum() / y.numel()
         return Losses(
-            total=fit.loss + gate.loss + penalty + carried_auxiliary(self, x, fit.error, at),
+            total=fit.loss + gate.loss + penalty + carried_auxiliary(self, x, fit, at),
             reconstruction=fit.loss,
             l0=(f > 0).sum() / len(x),
             fired=codes.fired(f, faint(f)),

@@ -76,7 +76,7 @@ class JumpReLU(Dictionary):
             self._set_gradients(codes, f, codes.keep(pulled * passed), x, fit)
             l0 = codes.keep(passed.float()).sum() / len(x)
         return Losses(
-            total=fit.loss + at.sparsity * l0 / y.shape[1] + carried_auxiliary(self, x, fit.error, at),
+            total=fit.loss + at.sparsity * l0 / y.shape[1] + carried_auxiliary(self, x, fit, at),
             reconstruction=fit.loss,
             l0=l0,
             fired=codes.fired(f, faint(f)),

@@ -31,7 +31,7 @@ class Normalization:
 
     def __call__(self, x: Float[Tensor, "sample width"]) -> Float[Tensor, "sample width"]:
         """Return x, centred and scaled."""
-        return (x - self.centre) / self.scale
+        return (x - self.centre).div_(self.scale)
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ class Standard(Dictionary):
             pulled = codes.keep(fit.value_gradients.add_(at.sparsity / y.numel()))
             self._set_gradients(codes, f, pulled, x, fit)
         return Losses(
-            total=fit.loss + at.sparsity * f.sum() / y.numel() + carried_auxiliary(self, x, fit.error, at),
+            total=fit.loss + at.sparsity * f.sum() / y.numel() + carried_auxiliary(self, x, fit, at),
             reconstruction=fit.loss,
             l0=(f > 0).sum() / len(x),
             fired=codes.fired(f, faint(f)),
