@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from superscope.core import generator
 from superscope.dictionary.sparse import CPUEngine, DenseEngine
 from superscope.dictionary.sparse.cpu_kernels import by_latent
+from superscope.dictionary.sparse.held import step_held_
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 20), st.integers(1, 90), st.integers(0, 2**20))
 
@@ -111,3 +112,23 @@ def test_entries_are_sorted_by_latent_and_keep_their_order():
     by_latent(latents.numpy(), 4, starts.numpy(), order.numpy())
     assert starts.tolist() == [0, 2, 3, 5, 5]
     assert order.tolist() == [1, 4, 3, 0, 2]
+
+
+@pytest.mark.parametrize("limit", [0.5, 1e9])
+def test_a_held_step_is_that_of_plain_passes(limit):
+    start = torch.nn.functional.normalize(torch.randn(9, 5, generator=generator(0, "W")))
+    found = []
+    for held in (step_held_, CPUEngine().step_held_):
+        W, b = torch.nn.Parameter(start.clone()), torch.nn.Parameter(torch.zeros(3))
+        optimizer = torch.optim.Adam([W, b], lr=0.1, fused=True)
+        for step in range(1, 4):
+            W.grad = torch.randn(9, 5, generator=generator(step, "gradient"))
+            b.grad = torch.ones(3)
+            along = (W.grad * W.detach()).sum(1, keepdim=True) * W.detach()
+            expected = torch.cat([(W.grad - along).flatten(), b.grad]).norm()
+            norm = held(optimizer, W, step, limit)
+            torch.testing.assert_close(norm, expected)
+            torch.testing.assert_close(b.grad, torch.ones(3) * min(1.0, limit / float(expected)))
+            torch.testing.assert_close(W.detach().norm(dim=1), torch.ones(9))
+        found.append(W.detach().clone())
+    torch.testing.assert_close(*found)

@@ -8,12 +8,13 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from superscope.core.runtime import numpy_multiplies_faster
 from superscope.dictionary.sparse.engine import Codes, DenseCodes, DenseEngine, Engine, Fit
+from superscope.dictionary.sparse.held import step_held_
 
-_BLOCK = 512
+_BLOCK = 1024
 _CROWDED = 1 / 16
 """The share of active latents from which on whole matrix products are the quicker way."""
 _SLACK = 0.9
@@ -53,6 +54,11 @@ class _Entries(Codes):
         return out
 
     @cached_property
+    def sorted_rows(self) -> np.ndarray:
+        """The sample of each entry, in that order."""
+        return self.rows[self.sorted[1]].numpy()
+
+    @cached_property
     def sorted(self) -> tuple[np.ndarray, Tensor]:
         """Where each latent's entries begin, and the order that sorts entries by latent."""
         starts = np.empty(self.n_latents + 1, np.int64)
@@ -87,7 +93,7 @@ class _Entries(Codes):
         starts, order = self.sorted
         groups = np.zeros(self.n_latents, np.int64) if len(X) == 1 or sizes is None else _groups(sizes)
         out = torch.empty(self.n_latents, X.shape[2])
-        rows, weights = self.rows[order].numpy(), entries[order].numpy()
+        rows, weights = self.sorted_rows, entries[order].numpy()
         _kernels().latent_sums(starts, rows, weights, X.numpy(), groups, out.numpy())
         return out
 
@@ -153,6 +159,12 @@ class CPUEngine(Engine):
         self.selected = float(codes.selected.sum()) / len(x)
         return codes
 
+    def step_held_(
+        self, optimizer: torch.optim.Adam, W: nn.Parameter, step: int, limit: float = math.inf
+    ) -> Tensor:
+        """Take a step of Adam that holds the decoder's rows, their gradient in one pass."""
+        return step_held_(optimizer, W, step, limit, _hold)
+
     def _by_blocks(self, x: Tensor, E: Tensor, find: Callable[[np.ndarray, slice], None]) -> None:
         """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer that the cache can hold."""
         pre = self._buffer("pre", (min(_BLOCK, len(x)), len(E)), torch.float32)
@@ -201,6 +213,12 @@ class CPUEngine(Engine):
 
 _Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Latents and values, [sample, room], and how many there are, [sample]."""
+
+
+def _hold(W: Tensor, gradient: Tensor) -> Tensor:
+    squares = torch.empty(len(W))
+    _kernels().hold(W.detach().numpy(), gradient.numpy(), squares.numpy())
+    return squares.double().sum().float()
 
 
 def _entries(f: Tensor) -> _Entries:

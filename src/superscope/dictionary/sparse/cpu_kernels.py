@@ -346,3 +346,17 @@ def entry_sums(starts, entries, out):
         for p in range(starts[i], starts[i + 1]):
             total += entries[p]
         out[i] = total
+
+
+@numba.njit(cache=True, parallel=True, fastmath=_FAST)
+@no_type_check
+def hold(W, gradient, squares):
+    """Take out of each row of the gradient what lies along the row of W, and put its square into squares."""
+    n = len(W)
+    for block in numba.prange((n + _ROWS - 1) // _ROWS):
+        for i in range(block * _ROWS, min(n, (block + 1) * _ROWS)):
+            row, held = W[i], gradient[i]
+            along = _dot(row, held)
+            for j in range(len(row)):
+                held[j] -= along * row[j]
+            squares[i] = _dot(held, held)
