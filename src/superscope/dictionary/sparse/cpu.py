@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from superscope.core.runtime import numpy_multiplies_faster
 from superscope.dictionary.sparse.engine import Codes, DenseCodes, DenseEngine, Engine, Fit
 from superscope.dictionary.sparse.held import step_held_
+from superscope.dictionary.sparse.products import product
 
 _BLOCK = 1024
 _CROWDED = 1 / 16
@@ -168,14 +168,10 @@ class CPUEngine(Engine):
     def _by_blocks(self, x: Tensor, E: Tensor, find: Callable[[np.ndarray, slice], None]) -> None:
         """Give ``find`` the products x Eᵀ of some rows at a time, in one buffer that the cache can hold."""
         pre = self._buffer("pre", (min(_BLOCK, len(x)), len(E)), torch.float32)
-        by_numpy = torch.get_num_threads() == 1 and numpy_multiplies_faster()
         for first in range(0, len(x), _BLOCK):
             rows = x[first : first + _BLOCK]
             part = pre[: len(rows)]
-            if by_numpy:
-                np.matmul(rows.numpy(), E.detach().numpy().T, out=part.numpy())
-            else:
-                torch.mm(rows, E.T, out=part)
+            product(rows, E.T, out=part)
             find(part.numpy(), slice(first, first + len(rows)))
 
     def _above(self, x: Tensor, E: Tensor, b: Tensor, shift: Tensor, room: int) -> "_Found | None":

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from superscope.dictionary.sparse.held import step_held_
+from superscope.dictionary.sparse.products import product
 
 
 @dataclass(frozen=True)
@@ -154,20 +155,22 @@ class DenseCodes(Codes):
         decoded = b_dec - y
         errors = []
         for part, weights in zip(values.split(parts, 1), W_dec.split(parts), strict=True):
-            decoded = decoded + part @ weights
+            decoded = product(part, weights).add_(decoded)
             errors.append(decoded)
         stacked = torch.stack(errors)
         loss = stacked.square().mean()
         pull = (2 / stacked.numel()) * stacked.flip(0).cumsum(0).flip(0)
-        back = [p @ weights.T for p, weights in zip(pull, W_dec.split(parts), strict=True)]
+        back = [product(p, weights.T) for p, weights in zip(pull, W_dec.split(parts), strict=True)]
         return Fit(loss, pull, torch.cat(back, 1) if len(back) > 1 else back[0])
 
     def latent_sums(self, entries: Tensor, X: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
         """Multiply."""
         if len(X) == 1:
-            return entries.T @ X[0]
+            return product(entries.T, X[0])
         assert sizes is not None
-        return torch.cat([part.T @ x for part, x in zip(entries.split(list(sizes), 1), X, strict=True)])
+        return torch.cat(
+            [product(part.T, x) for part, x in zip(entries.split(list(sizes), 1), X, strict=True)]
+        )
 
 
 class DenseEngine(Engine):
@@ -175,14 +178,14 @@ class DenseEngine(Engine):
 
     def top(self, x: Tensor, E: Tensor, b: Tensor, k: int) -> Codes:
         """Select the k largest pre-activations of each sample."""
-        pre = torch.addmm(b, x, E.T)
+        pre = product(x, E.T).add_(b)
         found = pre.topk(k, dim=1)
         selected = torch.zeros_like(pre, dtype=torch.bool).scatter_(1, found.indices, found.values > 0)
         return DenseCodes(pre.mul_(selected), selected)
 
     def top_of_batch(self, x: Tensor, E: Tensor, b: Tensor, count: int) -> Codes:
         """Select the largest pre-activations of the batch."""
-        pre = torch.addmm(b, x, E.T)
+        pre = product(x, E.T).add_(b)
         flat = pre.flatten()
         found = flat.topk(min(count, len(flat)))
         selected = torch.zeros_like(flat, dtype=torch.bool).scatter_(0, found.indices, found.values > 0)
@@ -190,6 +193,6 @@ class DenseEngine(Engine):
 
     def above(self, x: Tensor, E: Tensor, b: Tensor, cut: Tensor | None = None) -> Codes:
         """Select the pre-activations above ``cut``."""
-        pre = torch.addmm(b, x, E.T)
+        pre = product(x, E.T).add_(b)
         selected = pre > (0 if cut is None else cut)
         return DenseCodes(pre.mul_(selected), selected)
