@@ -12,5 +12,6 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     single = a.device.type == "cpu" and a.dtype == torch.float32 and torch.get_num_threads() == 1
     if single and numpy_multiplies_faster():
         into = None if out is None else out.numpy()
-        return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy(), out=into))
+        with np.errstate(all="ignore"):  # what is not finite is looked for in the loss
+            return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy(), out=into))
     return torch.mm(a, b) if out is None else torch.mm(a, b, out=out)
