@@ -65,8 +65,8 @@ def blas_threads() -> Iterator[None]:
 def numpy_multiplies_faster() -> bool:
     """Whether NumPy's matrix product on one thread is quicker than torch's: on AMD's processors.
 
-    torch brings Intel's MKL, NumPy OpenBLAS, which took 71 ms where MKL took 82. It is told by the processor's
-    name, not by a trial, so that a machine always gives the same bits.
+    torch brings Intel's MKL, NumPy OpenBLAS, which took 71 ms where MKL took 82. The processor's name tells,
+    not a trial, so that a machine always gives the same bits.
     """
     from llvmlite.binding import get_host_cpu_name
 
