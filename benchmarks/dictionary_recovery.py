@@ -230,14 +230,14 @@ def scores(W: Tensor, sample: Sample, l0: float, seconds: float) -> dict[str, An
 
 def optimizers(peer: Peer) -> list[tuple[str, str | None]]:
     """Return a library's trainers by name: sparsify has two optimizers, and signum is its default."""
-    if peer.library == "sparsify":
+    if peer.package == "sparsify":
         return [("sparsify", "signum"), ("sparsify, Adam", "adam")]
-    return [(peer.library, None)]
+    return [(peer.package, None)]
 
 
 def weighed(peer: Peer, architecture: str) -> bool:
     """Tell whether L0 follows from the weight of a penalty."""
-    return architecture in ("standard", "gated", "jumprelu") and (peer.library, architecture) not in AIMED
+    return architecture in ("standard", "gated", "jumprelu") and (peer.package, architecture) not in AIMED
 
 
 def known_weight(results: Results, world: str, peer: Peer, architecture: str) -> float | None:
@@ -247,7 +247,7 @@ def known_weight(results: Results, world: str, peer: Peer, architecture: str) ->
 
 
 def trials(results: Results, world: str, peer: Peer, architecture: str) -> list[dict[str, Any]]:
-    key = {"world": world, "seed": "weight", "trainer": peer.library, "architecture": architecture}
+    key = {"world": world, "seed": "weight", "trainer": peer.package, "architecture": architecture}
     return [each for each in results.read() if all(each[name] == value for name, value in key.items())]
 
 
@@ -258,12 +258,12 @@ def weight(results: Results, world: str, setting: Setting, peer: Peer, architect
         return
     with drawn(world, setting, "weight") as sample:
         for _ in range(SEARCHED - len(tried)):
-            coefficient = next_weight(tried, setting.k, FIRST_WEIGHT[peer.library])
+            coefficient = next_weight(tried, setting.k, FIRST_WEIGHT[peer.package])
             record = train_peer(setting, peer, architecture, 0, None, coefficient, sample)
-            key = {"world": world, "seed": "weight", "trainer": peer.library, "architecture": architecture}
+            key = {"world": world, "seed": "weight", "trainer": peer.package, "architecture": architecture}
             miss = abs(math.log(max(record["l0"], 1e-3) / setting.k))
             tried.append(results.add(key | record | {"miss": miss}))
-            what = f"world {world}, {peer.library} {architecture}"
+            what = f"world {world}, {peer.package} {architecture}"
             print(f"{what}: {coefficient:.4g} gives L0 {record['l0']:.2f}", flush=True)
             if miss < CLOSE:
                 return

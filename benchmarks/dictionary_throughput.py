@@ -64,12 +64,12 @@ def main(quick: bool) -> None:
             if architecture == "topk":
                 turns["dense PyTorch written plainly"] = Plain(x, device).run
             for peer in rivals:
-                optimizer = "adam" if peer.library == "sparsify" else None
+                optimizer = "adam" if peer.package == "sparsify" else None
                 peer.make(
                     "",
                     Task(architecture, WIDTH, LATENTS, K, BATCH, 10**6, optimizer=optimizer, device=device),
                 )
-                turns[peer.library] = lambda peer=peer: peer.run("", rows, device)
+                turns[peer.package] = lambda peer=peer: peer.run("", rows, device)
             with Ours(architecture, x, device, steps, rounds + 1) as ours:
                 turns[OURS] = ours.run
                 table(architecture, in_rounds(turns, rounds), steps)

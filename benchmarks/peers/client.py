@@ -48,7 +48,7 @@ class Peer:
     """A library that trains in its own process, on one thread."""
 
     def __init__(self, process: subprocess.Popen[str], library: str) -> None:
-        self.process, self.library = process, library
+        self.process, self.package = process, library
         self.architectures: tuple[str, ...] = tuple(self._answer()["architectures"])
 
     def make(self, name: str, task: Task) -> None:
@@ -73,10 +73,10 @@ class Peer:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.library} stopped with exit code {self.process.wait()}")
+            raise RuntimeError(f"{self.package} stopped with exit code {self.process.wait()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise RuntimeError(f"{self.library}: {answer['error']}")
+            raise RuntimeError(f"{self.package}: {answer['error']}")
         return answer
 
 
