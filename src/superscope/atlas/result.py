@@ -231,7 +231,7 @@ class Atlas:
         history = self.dictionary.history
         if history is not None and history.steps:
             facts["training"] = f"{history.steps[-1]:,} steps of {config.batch_size:,}"
-        facts["time"] = f"{self.seconds:.1f} s"
+        facts["time of the pass"] = f"{self.seconds:.1f} s"
         return facts
 
     def summary(self) -> str:
