@@ -428,7 +428,7 @@
   search();
   drawFrequencies();
   drawTraining();
-  const first = asked() ?? found[0];
+  const linked = asked(), first = linked ?? found[0]; // going there writes the link
   if (first !== undefined) go(first, false);
-  if (asked() !== null) $("latents").scrollIntoView({ behavior: "instant" });
+  if (linked !== null) $("latents").scrollIntoView({ behavior: "instant" });
 })();
