@@ -83,7 +83,7 @@ class Codes(ABC):
 
 
 class Engine(ABC):
-    """Finds, decodes and carries back the active latents of a batch."""
+    """Finds the active latents of a batch, as codes of its own form, and takes the optimizer's step."""
 
     selected: float = math.inf
     """How many entries a sample had when :meth:`above` was last asked: an engine may choose its way by it, so
